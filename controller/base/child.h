@@ -1,0 +1,51 @@
+/*
+ * child.h - run a program with a deadline that ends its whole process group.
+ *
+ * The child gets its own process group and session, SIGKILL as parent-death signal (failures.md A15), standard
+ * input from memory, an empty environment but for PATH, LANG=C and what `env` names, and no
+ * descriptor but 0-2. Its output is kept up to a limit; more is read, counted and thrown away (failures.md
+ * H10). At the deadline the group gets SIGKILL; what forked away into another session is found by its cgroup or not at
+ * all, so a method that must not leave anything behind says so in its own header. `done` is called once,
+ * when the child was reaped and its pipes are closed or 100 ms after it was reaped, whichever is first.
+ */
+#ifndef FAILOVER_BASE_CHILD_H
+#define FAILOVER_BASE_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/err.h"
+#include "controller/base/loop.h"
+
+#define CHILD_ARGS_MAX 32
+
+struct child;
+
+struct child_request {
+    const char *args[CHILD_ARGS_MAX]; /* args[0]: an absolute path; NULL ends */
+    const char *env[8];               /* "NAME=value"; NULL ends */
+    const char *input;                /* copied */
+    size_t input_len;
+    size_t output_limit; /* 0: 64 KiB */
+    uint64_t deadline_ms;
+};
+
+struct child_result {
+    struct err err;   /* ERR_NONE: it ran and exited by itself; ERR_TIMEOUT: killed; ERR_SYSTEM: not started */
+    int exit_status;  /* -1 when it did not exit by itself */
+    int signal;       /* that ended it, or 0 */
+    const char *output; /* stdout and stderr together, NUL-terminated, cut at the limit */
+    size_t output_len;
+    bool output_cut;
+    uint64_t took_ms;
+};
+
+typedef void (*child_done_fn)(void *arg, const struct child_result *result);
+
+/* Never fails by itself: a program that cannot be started is reported through `done`. */
+struct child *child_start(struct loop *loop, const struct child_request *request, child_done_fn done,
+                          void *arg);
+void child_cancel(struct child *child); /* kills the group; no callback arrives */
+
+#endif

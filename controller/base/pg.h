@@ -1,0 +1,68 @@
+/*
+ * pg.h - the one PostgreSQL client: probes, promotion, PgBouncer's console (libpq on the loop).
+ *
+ * A session is opened with a deadline, holds its connection, and runs one statement batch at a time,
+ * each with a deadline. A socket that closes while nothing runs is news: `on_lost` is called at once (design §6).
+ * Callbacks come from the loop, never from inside pg_open() or pg_query(). After pg_close() none arrives. A
+ * statement that missed its deadline leaves the session unusable (its outcome is unknown): it reports
+ * PG_TIMEOUT and the session is lost; close it.
+ *
+ * `hostaddr` must be numeric, so that no DNS blocks the loop.
+ */
+#ifndef FAILOVER_BASE_PG_H
+#define FAILOVER_BASE_PG_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/base/err.h"
+#include "controller/base/loop.h"
+
+struct pg_session;
+
+struct pg_target {
+    const char *hostaddr; /* numeric address, or a directory starting with '/' for a unix socket */
+    uint16_t port;
+    const char *dbname;
+    const char *user;
+    const char *password;         /* or NULL */
+    const char *sslmode;          /* NULL: prefer */
+    const char *sslrootcert;      /* or NULL */
+    const char *application_name; /* NULL: failoverd */
+    const char *options;          /* libpq "options", or NULL */
+};
+
+enum pg_outcome {
+    PG_DONE,    /* the server answered every statement with success */
+    PG_FAILED,  /* the server answered with an error: sqlstate and text are its own */
+    PG_REFUSED, /* nobody listens (ECONNREFUSED, or the unix socket is not there) */
+    PG_TIMEOUT, /* no answer by the deadline */
+    PG_LOST,    /* the connection broke, or could not be made for another reason than refusal */
+};
+
+struct pg_reply {
+    enum pg_outcome outcome;
+    char sqlstate[6];        /* "" if there is none; for a failed open too, where the server sent one */
+    char text[ERR_TEXT_MAX]; /* one line, without the trailing newline */
+    PGresult *const *results; /* one per statement of the batch, while the callback runs */
+    int results_len;
+    uint64_t took_ms;
+};
+
+typedef void (*pg_reply_fn)(void *arg, const struct pg_reply *reply);
+typedef void (*pg_lost_fn)(void *arg, const char *text);
+
+/* `opened` is called once; on any outcome but PG_DONE the session is good for pg_close() only. */
+struct pg_session *pg_open(struct loop *loop, const struct pg_target *target, uint64_t within_ms,
+                           pg_reply_fn opened, pg_lost_fn on_lost, void *arg);
+/* Simple query protocol, several statements allowed; one at a time (asserted). */
+void pg_query(struct pg_session *session, const char *sql, uint64_t within_ms, pg_reply_fn done, void *arg);
+/* Extended protocol, text parameters. */
+void pg_query_params(struct pg_session *session, const char *sql, int params_len, const char *const *params,
+                     uint64_t within_ms, pg_reply_fn done, void *arg);
+bool pg_busy(const struct pg_session *session);
+int pg_backend_pid(const struct pg_session *session);
+void pg_close(struct pg_session *session);
+
+#endif
