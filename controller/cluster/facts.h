@@ -49,7 +49,8 @@ extern const char *const fault_class_names[];
 enum fault_class cause_class(enum cause cause);
 /*
  * True for the causes that can mean that a primary no longer serves: refused, timed out, cut, hung, stopping,
- * starting, in recovery, out of space. Overload, credentials, locks, sync stall, read-only by configuration, setup
+ * starting. How long each must last is the core's (core/health.c). In recovery and out of space are alarms that freeze (a
+ * person decides, failures.md E5, E13); overload, credentials, locks, sync stall, read-only by configuration, setup
  * and a broken prober are alarms, never failovers (design §6, failures.md E7-E12).
  */
 bool cause_is_failure(enum cause cause);

@@ -1,0 +1,239 @@
+/*
+ * records.h - what is written down about a cluster in etcd (design §4), as values. Pure.
+ *
+ * Names stand by value, so that a record is still readable when the definition has changed. Times named
+ * wall_ms are for people (and to re-anchor a clock at a takeover), never compared between machines for a
+ * decision. The JSON forms are records_json.h's; every one carries `schema` RECORD_SCHEMA.
+ */
+#ifndef FAILOVER_CLUSTER_RECORDS_H
+#define FAILOVER_CLUSTER_RECORDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/cluster/definition.h"
+#include "controller/cluster/facts.h"
+
+#define RECORD_SCHEMA 1
+#define ID_SIZE 48      /* of requests, incidents, workflows: [a-z0-9-]+ */
+#define REASON_SIZE 256 /* free text from a person, or built for one */
+#define EVIDENCE_MAX 6
+#define ALARMS_MAX 16 /* of a group */
+#define BUDGET_MAX 8
+#define INCIDENT_NOTES_MAX 48
+#define PEER_TARGETS_MAX (DATABASES_MAX * INSTANCES_MAX)
+
+/* permits/<database>: who may be the primary. Only the leader writes it, by compared writes. */
+enum permit_state { PERMIT_GRANTED, PERMIT_REVOKED };
+extern const char *const permit_state_names[];
+
+struct epoch { /* only grows; a revoked one is never granted again (design §7) */
+    uint64_t incarnation; /* of the store: 1, one more after each restore from a backup */
+    uint64_t counter;
+};
+/* <0, 0, >0 */
+int epoch_compare(struct epoch a, struct epoch b);
+
+struct sync_entry_record { /* one (k, members) that PostgreSQL may be enforcing; members by application_name */
+    int k;
+    char members[INSTANCES_MAX][NAME_SIZE];
+    int members_len;
+};
+
+struct permit_record {
+    char database[NAME_SIZE];
+    enum permit_state state;
+    struct epoch epoch;
+    char node[NAME_SIZE];
+    uint64_t system_id;
+    uint32_t timeline; /* the history that the holder continues: recorded, not the highest seen */
+    uint32_t d_ms, w_ms, k_ms;
+    struct sync_entry_record sync[SYNC_ENTRIES_MAX];
+    int sync_len;
+};
+
+/* A database's move to another instance: one workflow holds one for each database that it moves. */
+enum move_phase { /* what the record allows to be under way; the work itself is observed, not assumed */
+    PHASE_FENCE,    /* the permit is revoked; the levels of fence_node run */
+    PHASE_CHOOSE,   /* evidence is recorded */
+    PHASE_PROMOTE,  /* the candidate has the permit; it may be a primary from now on */
+    PHASE_REDIRECT, /* the candidate is the recorded primary */
+    PHASE_VERIFY,   /* routes agree */
+    PHASE_DONE,
+    MOVE_PHASES
+};
+extern const char *const move_phase_names[];
+
+enum evidence_kind { EVIDENCE_AGENT, EVIDENCE_COMMAND, EVIDENCE_OPERATOR };
+extern const char *const evidence_kind_names[];
+
+struct evidence_record {
+    enum evidence_kind kind;
+    char node[NAME_SIZE];
+    char level[NAME_SIZE];       /* of the node's fencing levels */
+    char detail[REASON_SIZE];    /* the agent's last words, or who confirmed and why */
+    uint64_t revocation_revision; /* etcd's, of the write that this evidence came after */
+    uint32_t after_ms;           /* from that write to the evidence, by the leader's clock */
+    int64_t wall_ms;
+};
+
+struct move_record {
+    char database[NAME_SIZE];
+    enum move_phase phase;
+    char from[NAME_SIZE];       /* the node of the primary that is replaced */
+    char fence_node[NAME_SIZE]; /* being fenced: `from`, or a candidate whose promotion did not complete */
+    char planned[NAME_SIZE];    /* would have passed when the fence began */
+    char candidate[NAME_SIZE];  /* "" until the permit names it; counts as a primary from then on */
+    uint32_t from_timeline;
+    uint32_t new_timeline;      /* 0 until promoted */
+    uint64_t system_id;
+    bool forced;                /* by a person */
+    uint64_t accept_loss_bytes; /* that a person accepted; 0: none beyond the policy's */
+    uint64_t estimated_loss_bytes; /* when the candidate was chosen; 0 with sync entries proven */
+    uint32_t lives;             /* leaders that have taken this phase up, to park a step that kills them */
+    char parked[REASON_SIZE];   /* not "": the step waits for a person, and why */
+    char burnt[INSTANCES_MAX][NAME_SIZE]; /* nodes that may bear a history that did not complete (design §8) */
+    int burnt_len;
+    struct evidence_record evidence[EVIDENCE_MAX];
+    int evidence_len;
+};
+
+struct workflow_record {
+    char id[ID_SIZE]; /* also the incident's */
+    char request[ID_SIZE];
+    int64_t started_wall_ms;
+    struct move_record moves[DATABASES_MAX];
+    int moves_len;
+};
+
+/* groups/<name> */
+struct database_record {
+    char database[NAME_SIZE];
+    char primary[NAME_SIZE]; /* node; "" until adopted */
+    uint64_t system_id;
+    uint32_t timeline;
+    bool sync_enforced; /* the primary was seen to enforce the permit's entries */
+    char burnt[INSTANCES_MAX][NAME_SIZE];
+    int burnt_len;
+};
+
+struct alarm_record { /* lasts until its cause is gone; a person is called once */
+    char key[NAME_SIZE * 2]; /* "fence.pay-east" */
+    char text[REASON_SIZE];
+    char command[REASON_SIZE]; /* what to run next */
+    int64_t since_wall_ms;
+    bool wakes;  /* a person is called */
+    bool called; /* recorded before the command runs: at most once */
+};
+
+struct group_record {
+    char name[NAME_SIZE];
+    bool paused;
+    char paused_by[NAME_SIZE];
+    char paused_reason[REASON_SIZE];
+    int64_t paused_wall_ms;
+    struct database_record databases[DATABASES_MAX];
+    int databases_len;
+    bool moving; /* `workflow` holds one */
+    struct workflow_record workflow;
+    int64_t completed_wall_ms[BUDGET_MAX]; /* of automatic failovers, oldest first */
+    int completed_len;
+    struct alarm_record alarms[ALARMS_MAX];
+    int alarms_len;
+};
+
+/* incidents/<id>: the clocks of design §9, in milliseconds since the first evidence of impact. */
+enum lap { LAP_DETECT, LAP_CONFIRM, LAP_FENCE, LAP_PROMOTE, LAP_REDIRECT, LAP_VERIFY, LAPS };
+extern const char *const lap_names[];
+enum objective { OBJECTIVE_SWITCHED, OBJECTIVE_NORMAL, OBJECTIVE_BACK };
+extern const char *const objective_names[]; /* switched, normal, back */
+enum incident_state { INCIDENT_OPEN, INCIDENT_RECOVERED, INCIDENT_CLOSED };
+extern const char *const incident_state_names[];
+
+struct objective_record {
+    uint64_t limit_ms;
+    int64_t actual_ms; /* -1: the clock still runs */
+    uint32_t warned;   /* bits: 1 at 50 %, 2 at 80 %, 4 at 100 % */
+};
+
+struct incident_note {
+    uint64_t at_ms; /* since opened */
+    char rule[16];
+    char text[TEXT_SIZE + 64];
+};
+
+struct incident_database {
+    char name[NAME_SIZE];
+    char from[NAME_SIZE];
+    char to[NAME_SIZE];
+    char evidence[REASON_SIZE]; /* "agent power: ..." */
+    uint64_t estimated_loss_bytes;
+};
+
+struct incident_record {
+    char id[ID_SIZE];
+    char group[NAME_SIZE];
+    enum incident_state state;
+    enum fault_class fault_class;
+    char reason[REASON_SIZE]; /* what opened it */
+    char opened_by[NAME_SIZE]; /* a controller, or a person */
+    int64_t opened_wall_ms;
+    uint64_t anchor_ms; /* the incident's age when the record was last written ... */
+    int64_t anchor_wall_ms; /* ... and that writer's wall clock: a successor goes on from there */
+    int64_t ended_ms[LAPS]; /* since opened, when each lap ended for the last database; -1: not yet */
+    uint64_t people_ms;     /* of the total: waiting for a person */
+    struct objective_record objectives[OBJECTIVES];
+    struct incident_database databases[DATABASES_MAX];
+    int databases_len;
+    struct incident_note notes[INCIDENT_NOTES_MAX];
+    int notes_len;
+    int notes_dropped;
+};
+
+/* requests/<id>: what a person or program asked; then the outcome. */
+enum request_kind { REQUEST_FAILOVER, REQUEST_PAUSE, REQUEST_RESUME, REQUEST_CONFIRM_FENCED, REQUEST_KINDS };
+extern const char *const request_kind_names[];
+enum request_state { REQUEST_NEW, REQUEST_RUNNING, REQUEST_DONE, REQUEST_REFUSED };
+extern const char *const request_state_names[];
+
+struct request_record {
+    char id[ID_SIZE];
+    enum request_kind kind;
+    char group[NAME_SIZE];    /* or "" */
+    char database[NAME_SIZE]; /* or "": all of the group's */
+    char node[NAME_SIZE];     /* confirm-fenced: which; failover: to which, or "" */
+    char who[NAME_SIZE];      /* as the API server saw it: uid name over the socket */
+    char reason[REASON_SIZE];
+    uint64_t accept_loss_bytes;
+    int64_t asked_wall_ms;
+    enum request_state state;
+    char outcome[1024]; /* for a person: what was done, or each check that refused, with value and limit */
+    char workflow[ID_SIZE];
+};
+
+/* controllers/<id>: a controller's presence and its view, on its lease. */
+enum opinion { OPINION_UNKNOWN, OPINION_UP, OPINION_DOWN };
+extern const char *const opinion_names[];
+
+struct target_view {
+    char database[NAME_SIZE];
+    char node[NAME_SIZE];
+    enum opinion opinion;
+    enum cause cause;
+    uint64_t age_ms;   /* of the last finding, when this was written */
+    uint64_t since_ms; /* how long the opinion had been held then */
+};
+
+struct controller_record {
+    char id[NAME_SIZE];
+    char version[32];
+    char api[112];
+    uint64_t started_wall_ms;
+    uint64_t sequence;          /* of this view; a heartbeat under the watched prefix */
+    int64_t config_revision;    /* of the definition it runs; 0: none */
+    bool blind;                 /* every target fails for it at once */
+    struct target_view targets[PEER_TARGETS_MAX];
+    int targets_len;
+};
+
+#endif
