@@ -1,0 +1,326 @@
+/*
+ * shop_service.c - take payments or orders over HTTP, commit them to PostgreSQL, say so.
+ *
+ * A request: take an idle connection or make one, insert, answer. All of it happens within one
+ * deadline. A connection that failed is dropped, and with it every idle one: what broke one has
+ * most likely broken all, and a new one is made in milliseconds once the route leads somewhere
+ * again.
+ */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <jansson.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shop.h"
+
+#define IDLE_MAX        16
+#define BODY_MAX        4096
+#define CONNECT_US      400000 /* one attempt */
+#define REQUEST_US      900000 /* the whole request; the load gives up after a second */
+#define HEALTH_US       500000
+#define HEALTH_FRESH_US 1000000 /* an acknowledged commit this recent is health enough */
+
+struct pool {
+    pthread_mutex_t lock;
+    PGconn *idle[IDLE_MAX];
+    unsigned generations[IDLE_MAX];
+    int len;
+    unsigned generation; /* grows when a connection broke; older ones are not taken back */
+};
+
+struct service {
+    const struct shop_options *options;
+    struct pool pool;
+    atomic_ullong counts[3]; /* by enum shop_outcome */
+    atomic_ullong last_commit_us;
+};
+
+struct lease { /* a connection in use */
+    PGconn *conn;
+    unsigned generation;
+};
+
+struct upload { /* a request's body as it arrives */
+    size_t len;
+    bool too_long;
+    char body[BODY_MAX];
+};
+
+static bool take_idle(struct pool *pool, struct lease *ret_lease)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool found = pool->len > 0;
+    if (found) {
+        pool->len--;
+        ret_lease->conn = pool->idle[pool->len];
+        ret_lease->generation = pool->generations[pool->len];
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return found;
+}
+
+static unsigned current_generation(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    unsigned generation = pool->generation;
+    pthread_mutex_unlock(&pool->lock);
+    return generation;
+}
+
+static void give_back(struct pool *pool, struct lease lease)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (lease.generation == pool->generation && pool->len < IDLE_MAX) {
+        pool->idle[pool->len] = lease.conn;
+        pool->generations[pool->len] = lease.generation;
+        pool->len++;
+        lease.conn = NULL;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    PQfinish(lease.conn);
+}
+
+static void drop_all(struct pool *pool, struct lease broken)
+{
+    PGconn *dropped[IDLE_MAX];
+    int len = 0;
+    pthread_mutex_lock(&pool->lock);
+    if (broken.generation == pool->generation) {
+        pool->generation++;
+        len = pool->len;
+        memcpy(dropped, pool->idle, sizeof *dropped * (size_t)len);
+        pool->len = 0;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    PQfinish(broken.conn);
+    for (int i = 0; i < len; i++) {
+        PQfinish(dropped[i]);
+    }
+}
+
+/* An idle connection whose socket already has something to say has been closed by the other side.
+ */
+static bool take_connection(struct service *service, uint64_t deadline_us, struct lease *ret_lease,
+                            char ret_text[SHOP_TEXT_SIZE])
+{
+    while (take_idle(&service->pool, ret_lease)) {
+        if (PQconsumeInput(ret_lease->conn) && PQstatus(ret_lease->conn) == CONNECTION_OK) {
+            return true;
+        }
+        drop_all(&service->pool, *ret_lease);
+    }
+    ret_lease->generation = current_generation(&service->pool);
+    ret_lease->conn = shop_db_connect(service->options, CONNECT_US, deadline_us, ret_text);
+    return ret_lease->conn != NULL;
+}
+
+static enum shop_outcome run_statement(struct service *service, const char *sql, int params_len,
+                                       const char *const *params, uint64_t within_us,
+                                       char ret_sqlstate[6], char ret_text[SHOP_TEXT_SIZE])
+{
+    uint64_t deadline_us = shop_now_us() + within_us;
+    struct lease lease;
+    bool conn_ok;
+    ret_sqlstate[0] = '\0';
+    if (!take_connection(service, deadline_us, &lease, ret_text)) {
+        return SHOP_FAILED;
+    }
+    enum shop_outcome outcome = shop_db_run(lease.conn, sql, params_len, params, deadline_us,
+                                            &conn_ok, ret_sqlstate, ret_text);
+    if (conn_ok) {
+        give_back(&service->pool, lease);
+    } else {
+        drop_all(&service->pool, lease);
+    }
+    return outcome;
+}
+
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
+                              const char *text)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
+    if (!response) {
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    enum MHD_Result queued = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+static enum MHD_Result answer_state(struct MHD_Connection *connection, unsigned status,
+                                    const char *state, const char *text)
+{
+    json_t *body = json_pack("{s:s, s:s+}", "state", state, "text", text, "");
+    char *dump = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    enum MHD_Result queued = answer(connection, status, "application/json",
+                                    dump ? dump : "{\"state\":\"failed\",\"text\":\"\"}");
+    free(dump);
+    json_decref(body);
+    return queued;
+}
+
+/* The fields of a transaction; false if the body holds anything else. */
+static bool read_transaction(const struct upload *upload, char ret_id[SHOP_ID_SIZE],
+                             char ret_amount[24])
+{
+    json_t *body = json_loadb(upload->body, upload->len, 0, NULL);
+    const char *id = NULL;
+    json_int_t amount = 0;
+    bool good = body && json_unpack(body, "{s:s, s:I}", "id", &id, "amount_cents", &amount) == 0 &&
+                *id && strlen(id) < SHOP_ID_SIZE && amount > 0;
+    if (good) {
+        snprintf(ret_id, SHOP_ID_SIZE, "%s", id);
+        snprintf(ret_amount, 24, "%lld", (long long)amount);
+    }
+    json_decref(body);
+    return good;
+}
+
+static enum MHD_Result commit(struct service *service, struct MHD_Connection *connection,
+                              const struct upload *upload)
+{
+    char id[SHOP_ID_SIZE], amount[24], sqlstate[6], text[SHOP_TEXT_SIZE];
+    if (upload->too_long || !read_transaction(upload, id, amount)) {
+        return answer_state(connection, MHD_HTTP_BAD_REQUEST, "failed",
+                            "wanted: {\"id\": TEXT, \"amount_cents\": more than 0}");
+    }
+    const char *params[] = {id, amount};
+    enum shop_outcome outcome = run_statement(service, service->options->kind->insert, 2, params,
+                                              REQUEST_US, sqlstate, text);
+    atomic_fetch_add(&service->counts[outcome], 1);
+    if (outcome == SHOP_ACKED) {
+        atomic_store(&service->last_commit_us, shop_now_us());
+        return answer_state(connection, MHD_HTTP_OK, "committed", "");
+    }
+    if (strcmp(sqlstate, "23505") == 0) { /* unique_violation: somebody else's, or sent twice */
+        return answer_state(connection, MHD_HTTP_CONFLICT, "failed", text);
+    }
+    return answer_state(connection, MHD_HTTP_SERVICE_UNAVAILABLE, shop_outcome_names[outcome],
+                        text);
+}
+
+static enum MHD_Result health(struct service *service, struct MHD_Connection *connection)
+{
+    char sqlstate[6], text[SHOP_TEXT_SIZE], line[SHOP_TEXT_SIZE + 16];
+    uint64_t last = atomic_load(&service->last_commit_us);
+    if ((last && shop_now_us() - last < HEALTH_FRESH_US) ||
+        run_statement(service, "SELECT 1", 0, NULL, HEALTH_US, sqlstate, text) == SHOP_ACKED) {
+        return answer(connection, MHD_HTTP_OK, "text/plain", "ok\n");
+    }
+    snprintf(line, sizeof line, "database: %s\n", text);
+    return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "text/plain", line);
+}
+
+static enum MHD_Result metrics(struct service *service, struct MHD_Connection *connection)
+{
+    char text[1024];
+    int len = snprintf(text, sizeof text,
+                       "# HELP shop_transactions_total Transactions by what became of them.\n"
+                       "# TYPE shop_transactions_total counter\n");
+    for (int i = 0; shop_outcome_names[i]; i++) {
+        len += snprintf(text + len, sizeof text - (size_t)len,
+                        "shop_transactions_total{kind=\"%s\",outcome=\"%s\"} %llu\n",
+                        service->options->kind->name, shop_outcome_names[i],
+                        (unsigned long long)atomic_load(&service->counts[i]));
+    }
+    assert((size_t)len < sizeof text);
+    return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4", text);
+}
+
+static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *data_len, void **request)
+{
+    struct service *service = arg;
+    struct upload *upload = *request;
+    (void)version;
+    if (!upload) { /* headers only, so far */
+        *request = calloc(1, sizeof *upload);
+        return *request ? MHD_YES : MHD_NO;
+    }
+    if (*data_len) {
+        if (upload->len + *data_len > sizeof upload->body) {
+            upload->too_long = true;
+        } else {
+            memcpy(upload->body + upload->len, data, *data_len);
+            upload->len += *data_len;
+        }
+        *data_len = 0;
+        return MHD_YES;
+    }
+    if (strcmp(method, "POST") == 0 && strcmp(url, service->options->kind->path) == 0) {
+        return commit(service, connection, upload);
+    }
+    if (strcmp(method, "GET") == 0 && strcmp(url, "/health") == 0) {
+        return health(service, connection);
+    }
+    if (strcmp(method, "GET") == 0 && strcmp(url, "/metrics") == 0) {
+        return metrics(service, connection);
+    }
+    return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", "not found\n");
+}
+
+static void end_request(void *arg, struct MHD_Connection *connection, void **request,
+                        enum MHD_RequestTerminationCode code)
+{
+    (void)arg, (void)connection, (void)code;
+    free(*request);
+    *request = NULL;
+}
+
+static bool read_address(const char *text, struct sockaddr_in *ret_address)
+{
+    char host[64];
+    const char *colon = strrchr(text, ':');
+    if (!colon || (size_t)(colon - text) >= sizeof host) {
+        return false;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
+    char *end = NULL;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    *ret_address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    return *end == '\0' && port > 0 && port < 65536 &&
+           inet_pton(AF_INET, host, &ret_address->sin_addr) == 1;
+}
+
+int shop_service(const struct shop_options *options)
+{
+    struct service service = {.options = options, .pool.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct sockaddr_in address;
+    if (!read_address(options->listen, &address)) {
+        fprintf(stderr, "shop: --listen \"%s\": wanted a numeric ADDRESS:PORT\n", options->listen);
+        return 2;
+    }
+    /* A thread a connection: while the database is away every request waits, and none may wait for
+     * another. */
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL,
+        NULL, handle, &service, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
+        MHD_OPTION_CONNECTION_LIMIT, 512U, MHD_OPTION_CONNECTION_TIMEOUT, 60U,
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_NOTIFY_COMPLETED, end_request, NULL,
+        MHD_OPTION_END);
+    if (!daemon) {
+        fprintf(stderr, "shop: cannot listen on %s\n", options->listen);
+        return 1;
+    }
+    sigset_t ends;
+    int got = 0;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigwait(&ends, &got);
+    MHD_stop_daemon(daemon);
+    for (int i = 0; i < service.pool.len; i++) {
+        PQfinish(service.pool.idle[i]);
+    }
+    return 0;
+}
