@@ -1,8 +1,9 @@
 /*
  * definition.h - what a cluster is: the operator's one YAML file, as values.
  *
- * Pure: fixed arrays with a _MAX each, names by value, references by index into the arrays (checked by
- * the reader, definition_read.h; -1 is "none"). The core keeps a copy of its own. Field comments give units.
+ * Pure: fixed arrays with a _MAX each, names by value, references by index into the arrays (checked
+ * by the reader, definition_read.h; -1 is "none"). The core keeps a copy of its own. Field comments
+ * give units.
  */
 #ifndef FAILOVER_CLUSTER_DEFINITION_H
 #define FAILOVER_CLUSTER_DEFINITION_H
@@ -10,23 +11,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NAME_SIZE 64    /* names: [a-z0-9]([a-z0-9._-]*[a-z0-9])?, at most 63 bytes */
+#define NAME_SIZE    64 /* names: [a-z0-9]([a-z0-9._-]*[a-z0-9])?, at most 63 bytes */
 #define ADDRESS_SIZE 64 /* a numeric address, or a socket's path in `runtime` (108) */
-#define URL_SIZE 256
-#define TEXT_SIZE 160
+#define URL_SIZE     256
+#define TEXT_SIZE    160
 
-#define SITES_MAX 4
-#define NODES_MAX 16
-#define DATABASES_MAX 8
-#define INSTANCES_MAX 5 /* of one database */
-#define SERVICES_MAX 8
-#define PROXIES_MAX 8
-#define ROUTES_MAX 24
-#define GROUPS_MAX 8
-#define LEVELS_MAX 4   /* of fencing, per node */
-#define OPTIONS_MAX 12 /* of a fence agent */
+#define SITES_MAX        4
+#define NODES_MAX        16
+#define DATABASES_MAX    8
+#define INSTANCES_MAX    5 /* of one database */
+#define SERVICES_MAX     8
+#define PROXIES_MAX      8
+#define ROUTES_MAX       24
+#define GROUPS_MAX       8
+#define LEVELS_MAX       4  /* of fencing, per node */
+#define OPTIONS_MAX      12 /* of a fence agent */
 #define SYNC_ENTRIES_MAX 2
-#define OBJECTIVES 3
+#define OBJECTIVES       3
 
 enum fence_method { FENCE_AGENT, FENCE_COMMAND, FENCE_OPERATOR, FENCE_METHODS };
 extern const char *const fence_method_names[]; /* NULL-terminated, as are all *_names[] */
@@ -87,7 +88,8 @@ struct instance_def {
     int32_t priority;     /* among candidates with the same WAL the higher one wins */
 };
 
-struct sync_entry_def { /* FIRST k (members); counts as ANY k for what a failover needs (design §8) */
+struct sync_entry_def { /* FIRST k (members); counts as ANY k for what a failover needs (design §8)
+                         */
     int k;
     int members[INSTANCES_MAX]; /* indices into the database's instances */
     int members_len;
@@ -134,7 +136,7 @@ struct route_def {
     int service;
     int proxies[PROXIES_MAX];
     int proxies_len;
-    char backend[NAME_SIZE]; /* HAProxy's name of it: [A-Za-z0-9_.:-]+ */
+    char backend[NAME_SIZE];                /* HAProxy's name of it: [A-Za-z0-9_.:-]+ */
     char servers[INSTANCES_MAX][NAME_SIZE]; /* parallel to the database's or service's instances */
 };
 

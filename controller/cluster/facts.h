@@ -1,7 +1,8 @@
 /*
  * facts.h - what a probe can find, in the field's words. Pure.
  *
- * A fact is one probe's finding, not an opinion: opinions (up, down) are the core's (core/health.c).
+ * A fact is one probe's finding, not an opinion: opinions (up, down) are the core's
+ * (core/health.c).
  */
 #ifndef FAILOVER_CLUSTER_FACTS_H
 #define FAILOVER_CLUSTER_FACTS_H
@@ -16,10 +17,10 @@
     X(CAUSE_OK, "ok")                                                                              \
     X(CAUSE_NEVER_PROBED, "never probed")                                                          \
     X(CAUSE_REFUSED, "refused")                                                                    \
-    X(CAUSE_TIMED_OUT, "timed out")     /* no answer to a connection attempt */                    \
-    X(CAUSE_CUT, "connection cut")      /* reset or closed in the middle */                        \
-    X(CAUSE_HUNG, "hung")               /* accepts, or answers reads, but does not finish */       \
-    X(CAUSE_STARTING, "starting up")    /* with progress */                                        \
+    X(CAUSE_TIMED_OUT, "timed out")  /* no answer to a connection attempt */                       \
+    X(CAUSE_CUT, "connection cut")   /* reset or closed in the middle */                           \
+    X(CAUSE_HUNG, "hung")            /* accepts, or answers reads, but does not finish */          \
+    X(CAUSE_STARTING, "starting up") /* with progress */                                           \
     X(CAUSE_STOPPING, "shutting down")                                                             \
     X(CAUSE_READ_ONLY, "read-only")     /* 25006 without recovery */                               \
     X(CAUSE_IN_RECOVERY, "in recovery") /* a primary was expected, a standby answers */            \
@@ -28,11 +29,11 @@
     X(CAUSE_WRONG_SYSTEM, "wrong system id")                                                       \
     X(CAUSE_CREDENTIALS, "credentials")                                                            \
     X(CAUSE_CERTIFICATE, "certificate")                                                            \
-    X(CAUSE_SYNC_STALL, "sync stall")   /* the commit waits for a synchronous standby */           \
-    X(CAUSE_LOCKED, "locked")           /* the heartbeat row or table is locked by others */       \
-    X(CAUSE_SETUP, "setup missing")     /* role, schema or grants are not as setup-sql makes */    \
-    X(CAUSE_BAD_ANSWER, "bad answer")   /* HTTP status or body, or a form we do not know */        \
-    X(CAUSE_PROBER, "prober")           /* our own failure: no descriptors, no memory */
+    X(CAUSE_SYNC_STALL, "sync stall") /* the commit waits for a synchronous standby */             \
+    X(CAUSE_LOCKED, "locked")         /* the heartbeat row or table is locked by others */         \
+    X(CAUSE_SETUP, "setup missing")   /* role, schema or grants are not as setup-sql makes */      \
+    X(CAUSE_BAD_ANSWER, "bad answer") /* HTTP status or body, or a form we do not know */          \
+    X(CAUSE_PROBER, "prober")         /* our own failure: no descriptors, no memory */
 
 enum cause {
 #define X(id, text) id,
@@ -43,15 +44,23 @@ enum cause {
 extern const char *const cause_names[];
 
 /* Classes of design §6; every cause has one. */
-enum fault_class { FAULT_NONE, FAULT_HARDWARE, FAULT_SOFTWARE, FAULT_NETWORK, FAULT_DATA, FAULT_BUSINESS,
-                   FAULT_SECURITY };
+enum fault_class {
+    FAULT_NONE,
+    FAULT_HARDWARE,
+    FAULT_SOFTWARE,
+    FAULT_NETWORK,
+    FAULT_DATA,
+    FAULT_BUSINESS,
+    FAULT_SECURITY
+};
 extern const char *const fault_class_names[];
 enum fault_class cause_class(enum cause cause);
 /*
- * True for the causes that can mean that a primary no longer serves: refused, timed out, cut, hung, stopping,
- * starting. How long each must last is the core's (core/health.c). In recovery and out of space are alarms that freeze (a
- * person decides, failures.md E5, E13); overload, credentials, locks, sync stall, read-only by configuration, setup
- * and a broken prober are alarms, never failovers (design §6, failures.md E7-E12).
+ * True for the causes that can mean that a primary no longer serves: refused, timed out, cut, hung,
+ * stopping, starting. How long each must last is the core's (core/health.c). In recovery and out of
+ * space are alarms that freeze (a person decides, failures.md E5, E13); overload, credentials,
+ * locks, sync stall, read-only by configuration, setup and a broken prober are alarms, never
+ * failovers (design §6, failures.md E7-E12).
  */
 bool cause_is_failure(enum cause cause);
 
@@ -63,7 +72,7 @@ extern const char *const role_names[];
 struct standby_fact { /* a row of the primary's pg_stat_replication */
     char name[NAME_SIZE];
     bool streaming;
-    bool sync;         /* sync_state is sync or quorum */
+    bool sync; /* sync_state is sync or quorum */
     int32_t sync_priority;
     uint64_t flush_lsn;
     uint64_t replay_lsn;
@@ -75,21 +84,21 @@ struct instance_fact {
     uint64_t answered_ms; /* when its end was known */
     enum cause cause;     /* CAUSE_OK: a primary took the heartbeat write, or a standby answered */
     char detail[TEXT_SIZE]; /* the server's or system's own words, one line */
-    bool answered;        /* the role, ids and LSNs below are from this probe */
+    bool answered;          /* the role, ids and LSNs below are from this probe */
     enum role role;
-    bool wrote;           /* the heartbeat write was acknowledged */
-    uint32_t write_ms;    /* how long it took */
-    uint64_t system_id;   /* 0: unknown */
+    bool wrote;         /* the heartbeat write was acknowledged */
+    uint32_t write_ms;  /* how long it took */
+    uint64_t system_id; /* 0: unknown */
     uint32_t timeline;
     uint64_t write_lsn;   /* primary: pg_current_wal_lsn (written, not only inserted) */
     uint64_t receive_lsn; /* standby: the greater of received and replayed */
     uint64_t replay_lsn;  /* standby */
     bool receiving;       /* standby: a WAL receiver is streaming */
     bool replay_paused;
-    bool replay_idle;     /* standby: replay has reached the end of what was received */
+    bool replay_idle; /* standby: replay has reached the end of what was received */
     /* The primary's own words on durability. */
-    char sync_names[TEXT_SIZE];   /* synchronous_standby_names */
-    bool sync_commit_on;          /* synchronous_commit is on, remote_apply (or remote_write: no) */
+    char sync_names[TEXT_SIZE]; /* synchronous_standby_names */
+    bool sync_commit_on;        /* synchronous_commit is on, remote_apply (or remote_write: no) */
     struct standby_fact standbys[FACT_STANDBYS_MAX];
     int standbys_len;
 };

@@ -1,9 +1,10 @@
 /*
  * records.h - what is written down about a cluster in etcd (design §4), as values. Pure.
  *
- * Names stand by value, so that a record is still readable when the definition has changed. Times named
- * wall_ms are for people (and to re-anchor a clock at a takeover), never compared between machines for a
- * decision. The JSON forms are records_json.h's; every one carries `schema` RECORD_SCHEMA.
+ * Names stand by value, so that a record is still readable when the definition has changed. Times
+ * named wall_ms are for people (and to re-anchor a clock at a takeover), never compared between
+ * machines for a decision. The JSON forms are records_json.h's; every one carries `schema`
+ * RECORD_SCHEMA.
  */
 #ifndef FAILOVER_CLUSTER_RECORDS_H
 #define FAILOVER_CLUSTER_RECORDS_H
@@ -14,27 +15,28 @@
 #include "controller/cluster/definition.h"
 #include "controller/cluster/facts.h"
 
-#define RECORD_SCHEMA 1
-#define ID_SIZE 48      /* of requests, incidents, workflows: [a-z0-9-]+ */
-#define REASON_SIZE 256 /* free text from a person, or built for one */
-#define EVIDENCE_MAX 6
-#define ALARMS_MAX 16 /* of a group */
-#define BUDGET_MAX 8
+#define RECORD_SCHEMA      1
+#define ID_SIZE            48  /* of requests, incidents, workflows: [a-z0-9-]+ */
+#define REASON_SIZE        256 /* free text from a person, or built for one */
+#define EVIDENCE_MAX       6
+#define ALARMS_MAX         16 /* of a group */
+#define BUDGET_MAX         8
 #define INCIDENT_NOTES_MAX 48
-#define PEER_TARGETS_MAX (DATABASES_MAX * INSTANCES_MAX)
+#define PEER_TARGETS_MAX   (DATABASES_MAX * INSTANCES_MAX)
 
 /* permits/<database>: who may be the primary. Only the leader writes it, by compared writes. */
 enum permit_state { PERMIT_GRANTED, PERMIT_REVOKED };
 extern const char *const permit_state_names[];
 
-struct epoch { /* only grows; a revoked one is never granted again (design §7) */
+struct epoch {            /* only grows; a revoked one is never granted again (design §7) */
     uint64_t incarnation; /* of the store: 1, one more after each restore from a backup */
     uint64_t counter;
 };
 /* <0, 0, >0 */
 int epoch_compare(struct epoch a, struct epoch b);
 
-struct sync_entry_record { /* one (k, members) that PostgreSQL may be enforcing; members by application_name */
+struct sync_entry_record { /* one (k, members) that PostgreSQL may be enforcing; members by
+                              application_name */
     int k;
     char members[INSTANCES_MAX][NAME_SIZE];
     int members_len;
@@ -53,14 +55,15 @@ struct permit_record {
 };
 
 /* A database's move to another instance: one workflow holds one for each database that it moves. */
-enum move_phase { /* what the record allows to be under way; the work itself is observed, not assumed */
-    PHASE_FENCE,    /* the permit is revoked; the levels of fence_node run */
-    PHASE_CHOOSE,   /* evidence is recorded */
-    PHASE_PROMOTE,  /* the candidate has the permit; it may be a primary from now on */
-    PHASE_REDIRECT, /* the candidate is the recorded primary */
-    PHASE_VERIFY,   /* routes agree */
-    PHASE_DONE,
-    MOVE_PHASES
+enum move_phase { /* what the record allows to be under way; the work itself is observed, not
+                     assumed */
+                  PHASE_FENCE,   /* the permit is revoked; the levels of fence_node run */
+                  PHASE_CHOOSE,  /* evidence is recorded */
+                  PHASE_PROMOTE, /* the candidate has the permit; it may be a primary from now on */
+                  PHASE_REDIRECT, /* the candidate is the recorded primary */
+                  PHASE_VERIFY,   /* routes agree */
+                  PHASE_DONE,
+                  MOVE_PHASES
 };
 extern const char *const move_phase_names[];
 
@@ -70,10 +73,10 @@ extern const char *const evidence_kind_names[];
 struct evidence_record {
     enum evidence_kind kind;
     char node[NAME_SIZE];
-    char level[NAME_SIZE];       /* of the node's fencing levels */
-    char detail[REASON_SIZE];    /* the agent's last words, or who confirmed and why */
+    char level[NAME_SIZE];        /* of the node's fencing levels */
+    char detail[REASON_SIZE];     /* the agent's last words, or who confirmed and why */
     uint64_t revocation_revision; /* etcd's, of the write that this evidence came after */
-    uint32_t after_ms;           /* from that write to the evidence, by the leader's clock */
+    uint32_t after_ms;            /* from that write to the evidence, by the leader's clock */
     int64_t wall_ms;
 };
 
@@ -81,18 +84,20 @@ struct move_record {
     char database[NAME_SIZE];
     enum move_phase phase;
     char from[NAME_SIZE];       /* the node of the primary that is replaced */
-    char fence_node[NAME_SIZE]; /* being fenced: `from`, or a candidate whose promotion did not complete */
+    char fence_node[NAME_SIZE]; /* being fenced: `from`, or a candidate whose promotion did not
+                                   complete */
     char planned[NAME_SIZE];    /* would have passed when the fence began */
     char candidate[NAME_SIZE];  /* "" until the permit names it; counts as a primary from then on */
     uint32_t from_timeline;
-    uint32_t new_timeline;      /* 0 until promoted */
+    uint32_t new_timeline; /* 0 until promoted */
     uint64_t system_id;
-    bool forced;                /* by a person */
-    uint64_t accept_loss_bytes; /* that a person accepted; 0: none beyond the policy's */
+    bool forced;                   /* by a person */
+    uint64_t accept_loss_bytes;    /* that a person accepted; 0: none beyond the policy's */
     uint64_t estimated_loss_bytes; /* when the candidate was chosen; 0 with sync entries proven */
-    uint32_t lives;             /* leaders that have taken this phase up, to park a step that kills them */
-    char parked[REASON_SIZE];   /* not "": the step waits for a person, and why */
-    char burnt[INSTANCES_MAX][NAME_SIZE]; /* nodes that may bear a history that did not complete (design §8) */
+    uint32_t lives; /* leaders that have taken this phase up, to park a step that kills them */
+    char parked[REASON_SIZE]; /* not "": the step waits for a person, and why */
+    char burnt[INSTANCES_MAX]
+              [NAME_SIZE]; /* nodes that may bear a history that did not complete (design §8) */
     int burnt_len;
     struct evidence_record evidence[EVIDENCE_MAX];
     int evidence_len;
@@ -117,7 +122,7 @@ struct database_record {
     int burnt_len;
 };
 
-struct alarm_record { /* lasts until its cause is gone; a person is called once */
+struct alarm_record {        /* lasts until its cause is gone; a person is called once */
     char key[NAME_SIZE * 2]; /* "fence.pay-east" */
     char text[REASON_SIZE];
     char command[REASON_SIZE]; /* what to run next */
@@ -175,13 +180,14 @@ struct incident_record {
     char group[NAME_SIZE];
     enum incident_state state;
     enum fault_class fault_class;
-    char reason[REASON_SIZE]; /* what opened it */
+    char reason[REASON_SIZE];  /* what opened it */
     char opened_by[NAME_SIZE]; /* a controller, or a person */
     int64_t opened_wall_ms;
-    uint64_t anchor_ms; /* the incident's age when the record was last written ... */
+    uint64_t anchor_ms;     /* the incident's age when the record was last written ... */
     int64_t anchor_wall_ms; /* ... and that writer's wall clock: a successor goes on from there */
-    int64_t ended_ms[LAPS]; /* since opened, when each lap ended for the last database; -1: not yet */
-    uint64_t people_ms;     /* of the total: waiting for a person */
+    int64_t
+        ended_ms[LAPS]; /* since opened, when each lap ended for the last database; -1: not yet */
+    uint64_t people_ms; /* of the total: waiting for a person */
     struct objective_record objectives[OBJECTIVES];
     struct incident_database databases[DATABASES_MAX];
     int databases_len;
@@ -191,7 +197,13 @@ struct incident_record {
 };
 
 /* requests/<id>: what a person or program asked; then the outcome. */
-enum request_kind { REQUEST_FAILOVER, REQUEST_PAUSE, REQUEST_RESUME, REQUEST_CONFIRM_FENCED, REQUEST_KINDS };
+enum request_kind {
+    REQUEST_FAILOVER,
+    REQUEST_PAUSE,
+    REQUEST_RESUME,
+    REQUEST_CONFIRM_FENCED,
+    REQUEST_KINDS
+};
 extern const char *const request_kind_names[];
 enum request_state { REQUEST_NEW, REQUEST_RUNNING, REQUEST_DONE, REQUEST_REFUSED };
 extern const char *const request_state_names[];
@@ -207,7 +219,8 @@ struct request_record {
     uint64_t accept_loss_bytes;
     int64_t asked_wall_ms;
     enum request_state state;
-    char outcome[1024]; /* for a person: what was done, or each check that refused, with value and limit */
+    char outcome[1024]; /* for a person: what was done, or each check that refused, with value and
+                           limit */
     char workflow[ID_SIZE];
 };
 
@@ -229,9 +242,9 @@ struct controller_record {
     char version[32];
     char api[112];
     uint64_t started_wall_ms;
-    uint64_t sequence;          /* of this view; a heartbeat under the watched prefix */
-    int64_t config_revision;    /* of the definition it runs; 0: none */
-    bool blind;                 /* every target fails for it at once */
+    uint64_t sequence;       /* of this view; a heartbeat under the watched prefix */
+    int64_t config_revision; /* of the definition it runs; 0: none */
+    bool blind;              /* every target fails for it at once */
     struct target_view targets[PEER_TARGETS_MAX];
     int targets_len;
 };
