@@ -1,0 +1,90 @@
+#include "controller/cluster/definition.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+const char *const fence_method_names[] = {"agent", "command", "operator", NULL};
+const char *const durability_names[] = {"sync", "async", NULL};
+const char *const move_mode_names[] = {"apart", "together", NULL};
+const char *const profile_names[] = {"default", "fast", NULL};
+
+/* design §7, "Time as evidence". */
+const struct profile profiles[] = {
+    [PROFILE_DEFAULT] = {.probe_interval_ms = 500,
+                         .probe_deadline_ms = 1500,
+                         .fall = 2,
+                         .rise = 2,
+                         .refused_for_ms = 1000,
+                         .lease_ms = 5000,
+                         .permit_d_ms = 8000,
+                         .permit_w_ms = 2000,
+                         .permit_k_ms = 1000,
+                         .renewal_ms = 1000},
+    [PROFILE_FAST] = {.probe_interval_ms = 200,
+                      .probe_deadline_ms = 500,
+                      .fall = 2,
+                      .rise = 2,
+                      .refused_for_ms = 300,
+                      .lease_ms = 3000,
+                      .permit_d_ms = 4000,
+                      .permit_w_ms = 1000,
+                      .permit_k_ms = 500,
+                      .renewal_ms = 500},
+};
+
+int definition_site(const struct definition *def, const char *name)
+{
+    for (int i = 0; i < def->sites_len; i++) {
+        if (strcmp(def->sites[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int definition_node(const struct definition *def, const char *name)
+{
+    for (int i = 0; i < def->nodes_len; i++) {
+        if (strcmp(def->nodes[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int definition_database(const struct definition *def, const char *name)
+{
+    for (int i = 0; i < def->databases_len; i++) {
+        if (strcmp(def->databases[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int definition_group(const struct definition *def, const char *name)
+{
+    for (int i = 0; i < def->groups_len; i++) {
+        if (strcmp(def->groups[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int definition_instance(const struct database_def *db, int node)
+{
+    for (int i = 0; i < db->instances_len; i++) {
+        if (db->instances[i].node == node) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+const struct profile *definition_profile(const struct definition *def)
+{
+    assert(def->profile == PROFILE_DEFAULT || def->profile == PROFILE_FAST);
+    return &profiles[def->profile];
+}
