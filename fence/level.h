@@ -1,15 +1,16 @@
 /*
  * level.h - try one fencing level on one node: make sure that it can no longer write.
  *
- * A fence ends in one of three ways: proof, refusal or silence. Only proof allows promotion. Which level
- * comes next, and whether the evidence still counts, is the core's business; a level is asked only after the
- * permits of the node's instances were revoked (design §7), so whatever is proven here came after that.
+ * A fence ends in one of three ways: proof, refusal or silence. Only proof allows promotion. Which
+ * level comes next, and whether the evidence still counts, is the core's business; a level is asked
+ * only after the permits of the node's instances were revoked (design §7), so whatever is proven
+ * here came after that.
  *
- * Time:   milliseconds from fence_start(); the whole level, every process of it, ends within deadline_ms
- *         and a moment for reaping.
- * Memory: the request and all it points to is copied; the operation frees itself after `done`, so the pointer is
- *         dead once `done` was entered. Copies of secrets are wiped.
- * Loop:   `done` runs once, from the loop, never from inside fence_start() or fence_cancel().
+ * Time:   milliseconds from fence_start(); the whole level, every process of it, ends within
+ * deadline_ms and a moment for reaping. Memory: the request and all it points to is copied; the
+ * operation frees itself after `done`, so the pointer is dead once `done` was entered. Copies of
+ * secrets are wiped. Loop:   `done` runs once, from the loop, never from inside fence_start() or
+ * fence_cancel().
  */
 #ifndef FAILOVER_FENCE_LEVEL_H
 #define FAILOVER_FENCE_LEVEL_H
@@ -32,7 +33,8 @@ enum fence_end {
 };
 extern const char *const fence_end_names[];
 
-/* What a command is told; a JSON document with `schema` 1 and these members on its standard input. */
+/* What a command is told; a JSON document with `schema` 1 and these members on its standard input.
+ */
 struct fence_context {
     const char *cluster;
     const char *group;
@@ -42,7 +44,7 @@ struct fence_context {
     const char *address;
     const char *reason;
     const char *incident; /* its id */
-    uint64_t epoch;       /* of the revoked permit: its counter, and the revision of the revocation */
+    uint64_t epoch; /* of the revoked permit: its counter, and the revision of the revocation */
     uint64_t revision;
 };
 
@@ -62,9 +64,10 @@ struct fence_request {
 
 struct fence_result {
     enum fence_end end;
-    enum fence_method evidence; /* kind of it, when proven: agent or command */
-    bool acted;                 /* something that can hurt was started, whatever came of it */
-    char detail[FENCE_DETAIL_SIZE]; /* one plain line: what was observed, or the reason. No secrets */
+    enum fence_method evidence;     /* kind of it, when proven: agent or command */
+    bool acted;                     /* something that can hurt was started, whatever came of it */
+    char detail[FENCE_DETAIL_SIZE]; /* one plain line: what was observed, or the reason. No secrets
+                                     */
     uint64_t took_ms;
     uint32_t runs; /* processes started */
 };
@@ -79,9 +82,10 @@ struct fence_op *fence_start(struct loop *loop, const struct fence_request *requ
 void fence_cancel(struct fence_op *op);
 
 /*
- * Can this level ever give proof? Refuses (ERR_INVALID) what would turn off into something else or a missing
- * plug into "off" (failures.md G6, G9), options that the driver itself sets, forms that cannot be passed on
- * safely, and passwords in clear. For `failoverctl check`, and again before each use.
+ * Can this level ever give proof? Refuses (ERR_INVALID) what would turn off into something else or
+ * a missing plug into "off" (failures.md G6, G9), options that the driver itself sets, forms that
+ * cannot be passed on safely, and passwords in clear. For `failoverctl check`, and again before
+ * each use.
  */
 int fence_level_check(const struct fence_level_def *level, struct err *ret_err);
 

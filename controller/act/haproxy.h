@@ -1,12 +1,13 @@
 /*
  * haproxy.h - let one HAProxy send a route's traffic to the permitted server, and to no other.
  *
- * Through HAProxy's runtime API. haproxy_apply() reads the state of all routes in one connection and acts only on
- * what differs, so that the same call is the redirect step, the reconciler and the repair after a reload that
- * forgot everything (failures.md H1-H3). Per backend every other server is closed first: put into
- * maintenance, its sessions shut, both read back until none is left (H4); only then the one is opened, and read back too.
- * A backend belongs to its route: a server in it that the route does not name is closed as well
- * (design §10 S10). An answer that we do not know confirms nothing (H5, H6).
+ * Through HAProxy's runtime API. haproxy_apply() reads the state of all routes in one connection
+ * and acts only on what differs, so that the same call is the redirect step, the reconciler and the
+ * repair after a reload that forgot everything (failures.md H1-H3). Per backend every other server
+ * is closed first: put into maintenance, its sessions shut, both read back until none is left (H4);
+ * only then the one is opened, and read back too. A backend belongs to its route: a server in it
+ * that the route does not name is closed as well (design §10 S10). An answer that we do not know
+ * confirms nothing (H5, H6).
  *
  * One operation at a time per proxy; proxies do not wait for each other.
  *
@@ -40,11 +41,12 @@ struct haproxy_seen { /* what is so, by the last read; parallel to the routes */
     bool serving;     /* the open server also passes HAProxy's own check, if it has one */
     uint32_t sessions;           /* on the open server */
     uint32_t sessions_elsewhere; /* on all other servers of the backend */
-    struct err err;   /* why it is not confirmed */
+    struct err err;              /* why it is not confirmed */
 };
 
 struct haproxy_report {
-    struct err err; /* of the connection: ERR_UNREACHABLE, ERR_TIMEOUT; ERR_NONE although a route may have failed */
+    struct err err; /* of the connection: ERR_UNREACHABLE, ERR_TIMEOUT; ERR_NONE although a route
+                       may have failed */
     bool confirmed; /* all routes */
     bool acted;     /* at least one changing command was sent */
     const struct haproxy_seen *routes;

@@ -1,13 +1,15 @@
 /*
  * call.h - "a person is called": run the one configured command for an alarm.
  *
- * The command gets the alarm as a JSON document (`schema` 1) on its standard input, has 30 s, and is run
- * once: whether it worked is reported, never retried, since the alarm also stands in `status` and in the log. A hanging or
- * missing command delays nothing: at most CALLS_RUNNING_MAX run side by side, CALLS_WAITING_MAX wait,
- * and what comes on top is dropped and counted (failures.md H10, J11).
+ * The command gets the alarm as a JSON document (`schema` 1) on its standard input, has 30 s, and
+ * is run once: whether it worked is reported, never retried, since the alarm also stands in
+ * `status` and in the log. A hanging or missing command delays nothing: at most CALLS_RUNNING_MAX
+ * run side by side, CALLS_WAITING_MAX wait, and what comes on top is dropped and counted
+ * (failures.md H10, J11).
  *
  * Memory: everything is copied. call_free() kills what runs.
- * Loop:   `done` runs from the loop, never from inside call_alarm(), except that it is not called for a dropped alarm.
+ * Loop:   `done` runs from the loop, never from inside call_alarm(), except that it is not called
+ * for a dropped alarm.
  */
 #ifndef FAILOVER_NOTIFY_CALL_H
 #define FAILOVER_NOTIFY_CALL_H
@@ -24,20 +26,21 @@
 #define CALLS_WAITING_MAX 32
 #define CALL_ID_SIZE      128
 
-struct call_alarm {        /* NULL texts are left out of the document */
-    const char *id;        /* which alarm; comes back in call_result */
+struct call_alarm { /* NULL texts are left out of the document */
+    const char *id; /* which alarm; comes back in call_result */
     const char *cluster;
     const char *controller;
-    const char *subject;   /* the database, node, proxy... it is about */
-    const char *text;      /* one sentence */
-    const char *hint;      /* the next command for a person */
+    const char *subject; /* the database, node, proxy... it is about */
+    const char *text;    /* one sentence */
+    const char *hint;    /* the next command for a person */
     const char *incident;
     int64_t since_wall_ms; /* since when it lasts */
 };
 
 struct call_result {
     const char *id;
-    struct err err; /* ERR_NONE: exit status 0; ERR_REFUSED: another one, with its first line of output */
+    struct err
+        err; /* ERR_NONE: exit status 0; ERR_REFUSED: another one, with its first line of output */
     uint64_t took_ms;
 };
 
