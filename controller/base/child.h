@@ -1,12 +1,19 @@
 /*
  * child.h - run a program with a deadline that ends its whole process group.
  *
- * The child gets its own process group and session, SIGKILL as parent-death signal (failures.md A15), standard
- * input from memory, an empty environment but for PATH, LANG=C and what `env` names, and no
- * descriptor but 0-2. Its output is kept up to a limit; more is read, counted and thrown away (failures.md
- * H10). At the deadline the group gets SIGKILL; what forked away into another session is found by its cgroup or not at
- * all, so a method that must not leave anything behind says so in its own header. `done` is called once,
- * when the child was reaped and its pipes are closed or 100 ms after it was reaped, whichever is first.
+ * The child gets its own process group and session, SIGKILL as parent-death signal (failures.md
+ * A15; the parent is the thread that called child_start(), so let that be the loop's), "/" as
+ * directory, standard input from memory, default signals, an empty environment but for PATH, LANG=C
+ * and what `env` names, and no descriptor but 0-2. Its output is kept up to a limit; more is read,
+ * counted and thrown away (failures.md H10).
+ *
+ * At the deadline the group gets SIGKILL; so does what is left of it when the program has ended, so
+ * that nothing in it outlives `done`. What moved into another session is found by its cgroup or not
+ * at all, so a method that must not leave anything behind says so in its own header.
+ *
+ * `done` is called once, from the loop: when the child was reaped and its pipes are closed, or 100
+ * ms after it ended, whichever is first; and 1 s after the deadline even where SIGKILL does not end
+ * it (it waits for a dead disk).
  */
 #ifndef FAILOVER_BASE_CHILD_H
 #define FAILOVER_BASE_CHILD_H
@@ -32,9 +39,10 @@ struct child_request {
 };
 
 struct child_result {
-    struct err err;   /* ERR_NONE: it ran and exited by itself; ERR_TIMEOUT: killed; ERR_SYSTEM: not started */
-    int exit_status;  /* -1 when it did not exit by itself */
-    int signal;       /* that ended it, or 0 */
+    struct err err;  /* ERR_NONE: it ran and exited by itself; ERR_TIMEOUT: killed; ERR_SYSTEM: not
+                        started */
+    int exit_status; /* -1 when it did not exit by itself */
+    int signal;      /* that ended it, or 0 */
     const char *output; /* stdout and stderr together, NUL-terminated, cut at the limit */
     size_t output_len;
     bool output_cut;
@@ -44,8 +52,9 @@ struct child_result {
 typedef void (*child_done_fn)(void *arg, const struct child_result *result);
 
 /* Never fails by itself: a program that cannot be started is reported through `done`. */
-struct child *child_start(struct loop *loop, const struct child_request *request, child_done_fn done,
-                          void *arg);
-void child_cancel(struct child *child); /* kills the group; no callback arrives */
+struct child *child_start(struct loop *loop, const struct child_request *request,
+                          child_done_fn done, void *arg);
+/* Kills the group; no callback arrives. loop_free() waits until it was reaped. */
+void child_cancel(struct child *child);
 
 #endif

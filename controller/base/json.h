@@ -6,7 +6,7 @@
  * so that a decoder is a straight list of reads followed by one check of json_ok().
  *
  *   struct json_in in;
- *   json_in_init(&in, root, "permit");
+ *   json_in_init(&in, "permit");
  *   schema = json_i64(&in, root, "schema", 1, INT_MAX);
  *   json_text(&in, root, "node", permit->node, sizeof permit->node);
  *   if (json_in_done(&in, ret_err) < 0) return -1;
