@@ -1,26 +1,28 @@
 /*
  * client.h - etcd over its v3 JSON gateway: range, write, lease, compact.
  *
- * Endpoints. One is used until it fails (no connection, no answer within an attempt, no leader, another
- * cluster); then the next. An attempt takes at most ETCD_ATTEMPT_MS, within the call's own deadline. Reads and
- * keepalives are repeated on the next endpoint until the deadline. A write is sent *once*: repeated only when it surely was not
- * done (no connection was made; the member said that it has no leader; the token was refused). A write whose answer was lost is
- * ETCD_UNKNOWN: read back what it would have left (design §4, failures.md D8).
+ * Endpoints. One is used until it fails (no connection, no answer within an attempt, no leader,
+ * another cluster); then the next. An attempt takes at most ETCD_ATTEMPT_MS, within the call's own
+ * deadline. Reads and keepalives are repeated on the next endpoint until the deadline. A write is
+ * sent *once*: repeated only when it surely was not done (no connection was made; the member said
+ * that it has no leader; the token was refused). A write whose answer was lost is ETCD_UNKNOWN:
+ * read back what it would have left (design §4, failures.md D8).
  *
- * Who answers. Every answer's cluster id must be the pinned one (the first one seen, where the configuration has
- * none), else ETCD_REFUSED with ETCD_WRONG_CLUSTER; a member that has not been heard since its last failure is asked who it
- * is before the first write goes to it.
+ * Who answers. Every answer's cluster id must be the pinned one (the first one seen, where the
+ * configuration has none), else ETCD_REFUSED with ETCD_WRONG_CLUSTER; a member that has not been
+ * heard since its last failure is asked who it is before the first write goes to it.
  *
- * Users. With a user, a token is had by the first call, and a new one when the old is refused: once per call, after a
- * small random delay (the call was refused, so repeating it is safe). A wrong password is remembered for a growing while, during which calls
- * are refused at once with ETCD_AUTH_FAILED: no endless log-ins.
+ * Users. With a user, a token is had by the first call, and a new one when the old is refused: once
+ * per call, after a small random delay (the call was refused, so repeating it is safe). A wrong
+ * password is remembered for a growing while, during which calls are refused at once with
+ * ETCD_AUTH_FAILED: no endless log-ins.
  *
  * Every request carries `Grpc-Metadata-hasleader: true`: a member without a leader says so at once.
  *
- * Loop:   each call ends exactly once through `done`, from the loop, never from inside the call that started it, and
- *         not at all after etcd_cancel() or etcd_free(). `done` may start, cancel and free whatever it likes.
- * Memory: what is given is copied (encoded) before a call returns. The reply lives during `done` only.
- * Time:   milliseconds from now; sent_ms is CLOCK_BOOTTIME.
+ * Loop:   each call ends exactly once through `done`, from the loop, never from inside the call
+ * that started it, and not at all after etcd_cancel() or etcd_free(). `done` may start, cancel and
+ * free whatever it likes. Memory: what is given is copied (encoded) before a call returns. The
+ * reply lives during `done` only. Time:   milliseconds from now; sent_ms is CLOCK_BOOTTIME.
  */
 #ifndef FAILOVER_ETCD_CLIENT_H
 #define FAILOVER_ETCD_CLIENT_H
@@ -33,9 +35,9 @@
 
 #define ETCD_ENDPOINTS_MAX 8
 #define ETCD_ENDPOINT_SIZE 256
-#define ETCD_PATH_SIZE 256
-#define ETCD_USER_SIZE 128
-#define ETCD_ATTEMPT_MS 1000
+#define ETCD_PATH_SIZE     256
+#define ETCD_USER_SIZE     128
+#define ETCD_ATTEMPT_MS    1000
 
 struct etcd_config {
     char endpoints[ETCD_ENDPOINTS_MAX][ETCD_ENDPOINT_SIZE]; /* "https://10.0.0.1:2379" */
@@ -55,7 +57,8 @@ typedef void (*etcd_done_fn)(void *arg, const struct etcd_reply *reply);
 
 /* The config is copied; http must live longer. */
 struct etcd *etcd_new(struct loop *loop, struct http *http, const struct etcd_config *config);
-void etcd_free(struct etcd *etcd); /* NULL is nothing; its watches and elections must have been freed before */
+void etcd_free(
+    struct etcd *etcd); /* NULL is nothing; its watches and elections must have been freed before */
 
 struct etcd_call *etcd_range(struct etcd *etcd, const struct etcd_range *range, uint64_t within_ms,
                              etcd_done_fn done, void *arg);
@@ -73,8 +76,8 @@ struct etcd_call *etcd_lease_keepalive(struct etcd *etcd, int64_t lease, uint64_
 struct etcd_call *etcd_lease_revoke(struct etcd *etcd, int64_t lease, uint64_t within_ms,
                                     etcd_done_fn done, void *arg);
 /* Forgets history before `revision`. ETCD_COMPACTED: already done. */
-struct etcd_call *etcd_compact(struct etcd *etcd, int64_t revision, uint64_t within_ms, etcd_done_fn done,
-                               void *arg);
+struct etcd_call *etcd_compact(struct etcd *etcd, int64_t revision, uint64_t within_ms,
+                               etcd_done_fn done, void *arg);
 /* Of the member in use: size of its database, alarms (NOSPACE, CORRUPT), version. */
 struct etcd_call *etcd_status(struct etcd *etcd, uint64_t within_ms, etcd_done_fn done, void *arg);
 void etcd_cancel(struct etcd_call *call);
@@ -84,8 +87,8 @@ struct etcd_health {
     char endpoint[ETCD_ENDPOINT_SIZE]; /* in use */
     uint64_t cluster_id;               /* pinned; 0: none yet */
     int64_t revision;                  /* the highest that an answer named */
-    uint64_t answered_ms;              /* CLOCK_BOOTTIME of the last answer that made sense; 0: never */
-    uint64_t failovers;                /* from one endpoint to another */
+    uint64_t answered_ms; /* CLOCK_BOOTTIME of the last answer that made sense; 0: never */
+    uint64_t failovers;   /* from one endpoint to another */
     uint64_t logins;
     char last_failure[ERR_TEXT_MAX]; /* "" when the last call went well */
 };

@@ -1,15 +1,17 @@
 /*
  * codec.h - the words of etcd's v3 JSON gateway, as values.
  *
- * Pure: no I/O, no clock, no state; every decoder takes bytes from outside and bounds them, so each can be
- * fuzzed by itself. The gateway's habits (recipes, tried with 3.4.23): 64-bit integers are strings, zero and
- * false members are absent, keys and values are base64, unknown members may come and are ignored.
+ * Pure: no I/O, no clock, no state; every decoder takes bytes from outside and bounds them, so each
+ * can be fuzzed by itself. The gateway's habits (recipes, tried with 3.4.23): 64-bit integers are
+ * strings, zero and false members are absent, keys and values are base64, unknown members may come
+ * and are ignored.
  *
- * The rule for answers (failures.md D1, patroni #3572): only what stands in an allow-list of definite answers is
- * ETCD_REFUSED. Everything else that is not a success is ETCD_UNKNOWN: never "lost", never "granted".
+ * The rule for answers (failures.md D1, patroni #3572): only what stands in an allow-list of
+ * definite answers is ETCD_REFUSED. Everything else that is not a success is ETCD_UNKNOWN: never
+ * "lost", never "granted".
  *
- * Memory: requests are text from malloc(), the caller frees it. A reply owns what it points to until
- * etcd_reply_done().
+ * Memory: requests are text from malloc(), the caller frees it. A reply owns what it points to
+ * until etcd_reply_done().
  */
 #ifndef FAILOVER_ETCD_CODEC_H
 #define FAILOVER_ETCD_CODEC_H
@@ -20,16 +22,18 @@
 
 #include "controller/base/err.h"
 
-#define ETCD_KEY_MAX 1024              /* bytes of a key that we write or ask for */
-#define ETCD_VALUE_MAX (1u << 20)      /* bytes of a value that we write */
-#define ETCD_COMPARES_MAX 32           /* of one transaction */
-#define ETCD_OPS_MAX 32                /* of one branch of a transaction */
-#define ETCD_BODY_MAX (1u << 20)       /* of an answer other than a range's */
-#define ETCD_RANGE_BODY_MAX (8u << 20) /* of a range's answer, and of a transaction's that has ranges */
-#define ETCD_KVS_MAX 65536             /* keys in one answer */
-#define ETCD_OBJECT_MAX (4u << 20)     /* bytes of one object of a watch's stream */
+#define ETCD_KEY_MAX      1024       /* bytes of a key that we write or ask for */
+#define ETCD_VALUE_MAX    (1u << 20) /* bytes of a value that we write */
+#define ETCD_COMPARES_MAX 32         /* of one transaction */
+#define ETCD_OPS_MAX      32         /* of one branch of a transaction */
+#define ETCD_BODY_MAX     (1u << 20) /* of an answer other than a range's */
+#define ETCD_RANGE_BODY_MAX                                                                        \
+    (8u << 20)                     /* of a range's answer, and of a transaction's that has ranges */
+#define ETCD_KVS_MAX    65536      /* keys in one answer */
+#define ETCD_OBJECT_MAX (4u << 20) /* bytes of one object of a watch's stream */
 
-/* -- What is asked ------------------------------------------------------------------------------ */
+/* -- What is asked ------------------------------------------------------------------------------
+ */
 
 enum etcd_compare_target {
     ETCD_COMPARE_CREATE, /* create revision; 0 compares with "there is no such key" */
@@ -70,7 +74,8 @@ struct etcd_txn {
     int failure_len;
 };
 
-/* Builders; they keep the pointers (the request is encoded inside etcd_txn()), and assert on room. */
+/* Builders; they keep the pointers (the request is encoded inside etcd_txn()), and assert on room.
+ */
 void etcd_txn_if_create(struct etcd_txn *txn, const char *key, int64_t create_revision);
 void etcd_txn_if_mod(struct etcd_txn *txn, const char *key, int64_t mod_revision);
 void etcd_txn_then_put(struct etcd_txn *txn, const char *key, const char *value, size_t value_len,
@@ -82,20 +87,24 @@ void etcd_txn_else_range(struct etcd_txn *txn, const char *key, bool prefix);
 struct etcd_range {
     const char *key;
     bool prefix;
-    int64_t limit;    /* keys; 0: no limit but ETCD_RANGE_BODY_MAX (then ask in pages: limit and `more`) */
+    int64_t
+        limit; /* keys; 0: no limit but ETCD_RANGE_BODY_MAX (then ask in pages: limit and `more`) */
     int64_t revision; /* read as of then; 0: now */
-    /* An answer from an older store than this is stale (design §4: members lag, backups forget): the next
-     * endpoint is asked, and with no better one the outcome is ETCD_UNKNOWN with ETCD_STALE. 0: any. */
+    /* An answer from an older store than this is stale (design §4: members lag, backups forget):
+     * the next endpoint is asked, and with no better one the outcome is ETCD_UNKNOWN with
+     * ETCD_STALE. 0: any. */
     int64_t min_revision;
     bool keys_only;
 };
 
-/* -- What is answered --------------------------------------------------------------------------- */
+/* -- What is answered ---------------------------------------------------------------------------
+ */
 
 enum etcd_outcome {
     ETCD_OK,
     ETCD_REFUSED, /* a definite answer: nothing was done, and `reason` says why */
-    ETCD_UNKNOWN, /* anything else: it may or may not have happened (not at all, where `sent` is false) */
+    ETCD_UNKNOWN, /* anything else: it may or may not have happened (not at all, where `sent` is
+                     false) */
 };
 
 enum etcd_reason {
@@ -113,7 +122,7 @@ enum etcd_reason {
     ETCD_WRONG_CLUSTER,     /* another cluster answers there than the pinned one */
     ETCD_BAD_REQUEST,       /* etcd or our own bounds say that the request makes no sense */
     ETCD_STALE,             /* with ETCD_UNKNOWN: the answer was older than min_revision */
-    ETCD_NO_LEADER,         /* with ETCD_UNKNOWN: the member has no leader; nothing was done there */
+    ETCD_NO_LEADER, /* with ETCD_UNKNOWN: the member has no leader; nothing was done there */
     ETCD_REASONS
 };
 const char *etcd_reason_name(enum etcd_reason reason);
@@ -170,7 +179,8 @@ struct etcd_reply {
 
 void etcd_reply_done(struct etcd_reply *reply);
 
-/* -- Requests: NUL-terminated JSON from malloc(), or NULL with ERR_LIMIT / ERR_INVALID ------------ */
+/* -- Requests: NUL-terminated JSON from malloc(), or NULL with ERR_LIMIT / ERR_INVALID ------------
+ */
 
 char *etcd_encode_range(const struct etcd_range *range, struct err *ret_err);
 char *etcd_encode_txn(const struct etcd_txn *txn, struct err *ret_err);
@@ -180,10 +190,11 @@ char *etcd_encode_delete(const char *key, bool prefix, struct err *ret_err);
 char *etcd_encode_lease_grant(int64_t ttl_s, int64_t lease); /* lease 0: etcd chooses */
 char *etcd_encode_lease(int64_t lease);                      /* keepalive and revoke */
 char *etcd_encode_compact(int64_t revision);
-char *etcd_encode_auth(const char *user, const char *password);
+char *etcd_encode_auth(const char *user, const char *password, struct err *ret_err);
 char *etcd_encode_watch(const char *key, bool prefix, int64_t start_revision, struct err *ret_err);
 
-/* -- Answers -------------------------------------------------------------------------------------- */
+/* -- Answers --------------------------------------------------------------------------------------
+ */
 
 enum etcd_kind {
     ETCD_KIND_RANGE,
@@ -207,18 +218,21 @@ enum etcd_hint {
 };
 
 /*
- * Decodes an HTTP answer into *ret_reply (which the caller has zeroed but for sent, sent_ms and endpoint, and frees
- * by etcd_reply_done()). Never fails: what makes no sense is ETCD_UNKNOWN, with the reason in text.
+ * Decodes an HTTP answer into *ret_reply (which the caller has zeroed but for sent, sent_ms and
+ * endpoint, and frees by etcd_reply_done()). Never fails: what makes no sense is ETCD_UNKNOWN, with
+ * the reason in text.
  */
 enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *body, size_t len,
                                  struct etcd_reply *ret_reply);
 
-/* The token of /v3/auth/authenticate; outcome, reason and text as above, cluster_id from the header. */
+/* The token of /v3/auth/authenticate; outcome, reason and text as above, cluster_id from the
+ * header. */
 #define ETCD_TOKEN_SIZE 1024
-enum etcd_hint etcd_decode_auth(int status, const char *body, size_t len, struct etcd_reply *ret_reply,
-                                char ret_token[ETCD_TOKEN_SIZE]);
+enum etcd_hint etcd_decode_auth(int status, const char *body, size_t len,
+                                struct etcd_reply *ret_reply, char ret_token[ETCD_TOKEN_SIZE]);
 
-/* -- A watch's stream ----------------------------------------------------------------------------- */
+/* -- A watch's stream -----------------------------------------------------------------------------
+ */
 
 enum etcd_event_kind { ETCD_EVENT_PUT, ETCD_EVENT_DELETE };
 
@@ -233,7 +247,7 @@ struct etcd_notice {
     int64_t revision; /* the store's when this was sent; may be later than the events' */
     bool created, canceled, fragment;
     int64_t compact_revision; /* with canceled: what was asked for is gone up to here */
-    bool is_error;            /* an error object, or canceled for another reason: see the next three */
+    bool is_error; /* an error object, or canceled for another reason: see the next three */
     enum etcd_reason reason;
     enum etcd_hint hint;
     char text[ERR_TEXT_MAX];
@@ -243,13 +257,15 @@ struct etcd_notice {
 };
 
 /* 0, or -1 with ERR_INVALID / ERR_LIMIT and nothing to free. */
-int etcd_decode_notice(const char *text, size_t len, struct etcd_notice *ret_notice, struct err *ret_err);
+int etcd_decode_notice(const char *text, size_t len, struct etcd_notice *ret_notice,
+                       struct err *ret_err);
 void etcd_notice_done(struct etcd_notice *notice);
 
 /*
- * Cuts a stream of bytes into JSON objects: several in one chunk, one over many chunks, with or without the
- * newlines between (an error object in mid-stream has none). It looks at braces and strings only; what it hands on
- * is still to be parsed. Bounded by ETCD_OBJECT_MAX bytes and a depth of 32.
+ * Cuts a stream of bytes into JSON objects: several in one chunk, one over many chunks, with or
+ * without the newlines between (an error object in mid-stream has none). It looks at braces and
+ * strings only; what it hands on is still to be parsed. Bounded by ETCD_OBJECT_MAX bytes and a
+ * depth of 32.
  */
 struct etcd_splitter {
     char *data;
@@ -261,9 +277,10 @@ struct etcd_splitter {
 typedef bool (*etcd_object_fn)(void *arg, const char *text, size_t len);
 
 void etcd_splitter_init(struct etcd_splitter *splitter, size_t limit); /* 0: ETCD_OBJECT_MAX */
-/* -1 with ERR_INVALID (not JSON objects) or ERR_LIMIT; the splitter is then good for done() only. */
-int etcd_splitter_feed(struct etcd_splitter *splitter, const char *data, size_t len, etcd_object_fn fn,
-                       void *arg, struct err *ret_err);
+/* -1 with ERR_INVALID (not JSON objects) or ERR_LIMIT; the splitter is then good for done() only.
+ */
+int etcd_splitter_feed(struct etcd_splitter *splitter, const char *data, size_t len,
+                       etcd_object_fn fn, void *arg, struct err *ret_err);
 void etcd_splitter_done(struct etcd_splitter *splitter);
 
 #endif
