@@ -50,6 +50,7 @@ struct http_op {
     char curl_text[CURL_ERROR_SIZE];
     struct http_answer answer;
     bool over_limit;
+    bool once;
     bool in_multi;
     bool ended;    /* the answer stands; `done` follows */
     bool canceled; /* from inside its own callback */
@@ -134,6 +135,8 @@ static void translate(struct http_op *op, CURLcode code)
     const char *text = op->curl_text[0] != '\0' ? op->curl_text : curl_easy_strerror(code);
     if (op->over_limit) {
         err_set(err, ERR_LIMIT, "the answer's body has over %zu bytes", op->body_limit);
+    } else if (code == CURLE_ABORTED_BY_CALLBACK) {
+        err_set(err, ERR_UNREACHABLE, "the connection broke before an answer came");
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         err_set(err, ERR_TIMEOUT, "%s", text);
     } else if (code == CURLE_URL_MALFORMAT) {
@@ -388,11 +391,28 @@ static void on_silence(void *arg)
         (void)code_;                                                                               \
     } while (0)
 
+/* A connection stands and the request goes out now; for the second time, if curl repeats it. */
+static int on_sending(void *arg, char *primary_ip, char *local_ip, int primary_port, int local_port)
+{
+    (void)primary_ip;
+    (void)local_ip;
+    (void)primary_port;
+    (void)local_port;
+    struct http_op *op = arg;
+    if (op->answer.sent && op->once) {
+        return CURL_PREREQFUNC_ABORT;
+    }
+    op->answer.sent = true;
+    return CURL_PREREQFUNC_OK;
+}
+
 static void set_transport(struct http_op *op, const struct http_request *request)
 {
     CURL *easy = op->easy;
     uint64_t within_ms = request->deadline_ms != 0 ? request->deadline_ms : CONNECT_MS;
     SET(easy, CURLOPT_NOSIGNAL, 1L);
+    SET(easy, CURLOPT_PREREQFUNCTION, on_sending);
+    SET(easy, CURLOPT_PREREQDATA, op);
     SET(easy, CURLOPT_TIMEOUT_MS, (long)request->deadline_ms);
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)within_ms);
     SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -487,6 +507,7 @@ struct http_op *http_start(struct http *http, const struct http_request *request
     op->done = request->done;
     op->arg = request->arg;
     op->deadline_ms = request->deadline_ms;
+    op->once = request->once;
     op->idle_ms = request->on_data != NULL ? request->idle_ms : 0;
     op->body_limit = request->body_limit != 0 && request->on_data == NULL ? request->body_limit
                                                                           : HTTP_BODY_LIMIT_DEFAULT;

@@ -14,7 +14,7 @@
  *
  * Connections are kept and used again. When a kept one turns out to be dead before any byte of the
  * answer came, curl sends the request once more on a new one; where that must not happen, set
- * `fresh`. Redirects are not followed, proxies of the environment not used. http_free() and
+ * `once` (then it ends with ERR_UNREACHABLE) or `fresh`. Redirects are not followed, proxies of the environment not used. http_free() and
  * http_cancel() may be called from inside `done` and on_data.
  */
 #ifndef FAILOVER_BASE_HTTP_H
@@ -42,6 +42,7 @@ struct http_tls { /* paths; NULL where not set */
 struct http_answer {
     struct err err; /* ERR_NONE: an HTTP answer came, whatever its status */
     bool refused;   /* ECONNREFUSED */
+    bool sent;      /* false: no connection was made, so certainly nothing of the request left */
     int status;
     const char *body; /* NUL-terminated; "" for a stream */
     size_t body_len;
@@ -63,6 +64,7 @@ struct http_request {
     uint64_t deadline_ms; /* from now, total; 0 only for streams */
     uint64_t idle_ms;     /* streams: end with ERR_TIMEOUT after that much silence; 0: never */
     bool fresh;           /* on a new connection, closed afterwards */
+    bool once;            /* never sent a second time, whatever curl thinks */
     const struct http_tls *tls;
     http_data_fn on_data; /* set: a stream */
     http_done_fn done;
