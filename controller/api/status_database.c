@@ -1,0 +1,245 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "controller/api/status_parts.h"
+#include "controller/api/words.h"
+#include "controller/cluster/lsn.h"
+
+uint64_t status_fresh_ms(const struct core *core)
+{
+    const struct profile *profile = definition_profile(&core->def);
+    return 2ull * (profile->probe_interval_ms + profile->probe_deadline_ms) +
+           profile->probe_interval_ms;
+}
+
+static bool fresh(const struct core *core, const struct status_extra *extra,
+                  const struct instance_state *instance)
+{
+    const struct instance_fact *fact = &instance->fact;
+    return fact->answered && fact->answered_ms != 0 &&
+           extra->now_ms <= fact->answered_ms + status_fresh_ms(core);
+}
+
+/* Verified by a write, not by a word: "in recovery: no" is said by primaries that take no write. */
+static bool writable(const struct core *core, const struct status_extra *extra,
+                     const struct instance_state *instance)
+{
+    return fresh(core, extra, instance) && instance->fact.wrote &&
+           instance->fact.role == ROLE_PRIMARY && instance->health.cause == CAUSE_OK;
+}
+
+static uint64_t wal_end(const struct instance_fact *fact)
+{
+    return fact->role == ROLE_PRIMARY ? fact->write_lsn : fact->receive_lsn;
+}
+
+/* Behind the latest position that the recorded primary was seen to have written. */
+static json_t *lag_json(const struct database_state *db, const struct instance_fact *fact)
+{
+    uint64_t end = wal_end(fact);
+    if (fact->role != ROLE_STANDBY || end == 0 || db->primary_lsn == 0) {
+        return json_null();
+    }
+    return words_u64(db->primary_lsn > end ? db->primary_lsn - end : 0);
+}
+
+static json_t *lsn_json(const struct instance_fact *fact)
+{
+    char text[LSN_TEXT_SIZE];
+    if (wal_end(fact) == 0) {
+        return json_null();
+    }
+    lsn_text(wal_end(fact), text);
+    return json_string(text);
+}
+
+static json_t *instance_json(const struct core *core, const struct status_extra *extra,
+                             int database, int index)
+{
+    const struct database_state *db = &core->databases[database];
+    const struct instance_def *def = &core->def.databases[database].instances[index];
+    const struct node_def *node = &core->def.nodes[def->node];
+    const struct instance_state *instance = &db->instances[index];
+    const struct health *health = &instance->health;
+    enum role role = fresh(core, extra, instance) ? instance->fact.role : ROLE_UNKNOWN;
+    json_t *out = json_object();
+    json_object_set_new(out, "node", words_text(node->name));
+    json_object_set_new(out, "site", words_text(core->def.sites[node->site].name));
+    json_object_set_new(out, "role", json_string(role_names[role]));
+    json_object_set_new(out, "last_role", json_string(role_names[instance->fact.role]));
+    json_object_set_new(out, "opinion", json_string(opinion_names[health->is]));
+    json_object_set_new(
+        out, "cause",
+        json_string(cause_names[health->latest_ms == 0 ? CAUSE_NEVER_PROBED : health->cause]));
+    json_object_set_new(out, "age_ms", words_age(extra->now_ms, health->latest_ms));
+    json_object_set_new(out, "since_ms", words_age(extra->now_ms, health->since_ms));
+    json_object_set_new(out, "lsn", lsn_json(&instance->fact));
+    json_object_set_new(out, "lag_bytes", lag_json(db, &instance->fact));
+    json_object_set_new(out, "detail", words_text(instance->detail));
+    return out;
+}
+
+/* "If the primary died now": asked of the code that would decide. */
+static json_t *candidate_json(const struct core *core, int database, const struct choice *choice)
+{
+    const struct database_def *def = &core->def.databases[database];
+    json_t *out = json_object();
+    json_t *verdicts = json_array();
+    const char *node = NULL;
+    const char *reason = choice->reason;
+    for (int i = 0; i < choice->verdicts_len; i++) {
+        const struct candidate_verdict *verdict = &choice->verdicts[i];
+        if (verdict->instance < 0 || verdict->instance >= def->instances_len) {
+            continue;
+        }
+        const char *name = core->def.nodes[def->instances[verdict->instance].node].name;
+        if (verdict->instance == choice->chosen) {
+            node = name;
+            reason = choice->reason[0] != '\0' ? choice->reason : verdict->reason;
+        }
+        json_t *item = json_object();
+        json_object_set_new(item, "node", words_text(name));
+        json_object_set_new(item, "passes", json_boolean(verdict->passes));
+        json_object_set_new(item, "reason", words_text(verdict->reason));
+        json_array_append_new(verdicts, item);
+    }
+    if (node == NULL && choice->chosen >= 0 && choice->chosen < def->instances_len) {
+        node = core->def.nodes[def->instances[choice->chosen].node].name;
+    }
+    json_object_set_new(out, "node", words_text(node));
+    json_object_set_new(out, "reason", words_text(reason));
+    json_object_set_new(out, "verdicts", verdicts);
+    return out;
+}
+
+static json_t *evidence_json(const struct move_record *move)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < move->evidence_len; i++) {
+        const struct evidence_record *evidence = &move->evidence[i];
+        json_t *item = json_object();
+        json_object_set_new(item, "kind", json_string(evidence_kind_names[evidence->kind]));
+        json_object_set_new(item, "node", words_text(evidence->node));
+        json_object_set_new(item, "level", words_text(evidence->level));
+        json_object_set_new(item, "detail", words_text(evidence->detail));
+        json_object_set_new(item, "at", words_wall(evidence->wall_ms));
+        json_object_set_new(item, "after_ms", json_integer(evidence->after_ms));
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static json_t *move_json(const struct core *core, int database)
+{
+    const struct move_record *move = core_move_of(core, database);
+    if (move == NULL) {
+        return json_null();
+    }
+    const struct workflow_record *workflow =
+        &core->groups[core->def.databases[database].group].record.workflow;
+    json_t *out = json_object();
+    json_object_set_new(out, "workflow", words_text(workflow->id));
+    json_object_set_new(out, "request", words_text_or_null(workflow->request));
+    json_object_set_new(out, "started", words_wall(workflow->started_wall_ms));
+    json_object_set_new(out, "phase", json_string(move_phase_names[move->phase]));
+    json_object_set_new(out, "from", words_text(move->from));
+    json_object_set_new(out, "fence_node", words_text(move->fence_node));
+    json_object_set_new(out, "planned", words_text_or_null(move->planned));
+    json_object_set_new(out, "candidate", words_text_or_null(move->candidate));
+    json_object_set_new(out, "forced", json_boolean(move->forced));
+    json_object_set_new(out, "parked", words_text(move->parked));
+    json_object_set_new(out, "estimated_loss_bytes", words_u64(move->estimated_loss_bytes));
+    json_object_set_new(out, "new_timeline",
+                        move->new_timeline == 0 ? json_null() : json_integer(move->new_timeline));
+    json_object_set_new(out, "evidence", evidence_json(move));
+    return out;
+}
+
+static const struct database_record *record_of(const struct core *core, int database)
+{
+    const struct database_def *def = &core->def.databases[database];
+    const struct group_record *group = &core->groups[def->group].record;
+    for (int i = 0; i < group->databases_len; i++) {
+        if (strcmp(group->databases[i].database, def->name) == 0) {
+            return &group->databases[i];
+        }
+    }
+    return NULL;
+}
+
+static void set_permit(json_t *out, const struct database_state *db)
+{
+    char epoch[48] = "";
+    if (db->permit_known) {
+        (void)snprintf(epoch, sizeof epoch, "%llu.%llu",
+                       (unsigned long long)db->permit.epoch.incarnation,
+                       (unsigned long long)db->permit.epoch.counter);
+    }
+    json_object_set_new(out, "epoch", words_text_or_null(epoch));
+    json_object_set_new(
+        out, "permit",
+        json_string(db->permit_known ? permit_state_names[db->permit.state] : "none"));
+    json_object_set_new(out, "permit_node",
+                        words_text_or_null(db->permit_known ? db->permit.node : ""));
+}
+
+static void set_durability(json_t *out, const struct core *core, int database, bool primary_known)
+{
+    const struct database_def *def = &core->def.databases[database];
+    int streaming = core_redundancy(core, database);
+    const char *durability = durability_names[def->durability];
+    if (def->durability == DURABILITY_SYNC && !core_sync_enforced(core, database)) {
+        durability = "sync declared, not enforced";
+    }
+    json_object_set_new(out, "durability", json_string(durability));
+    json_object_set_new(out, "redundancy", json_integer(streaming));
+    json_object_set_new(out, "words",
+                        json_string(primary_known && streaming <= 0 ? "no redundancy" : ""));
+}
+
+static json_t *instances_json(const struct core *core, const struct status_extra *extra,
+                              int database)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < core->def.databases[database].instances_len; i++) {
+        json_array_append_new(list, instance_json(core, extra, database, i));
+    }
+    return list;
+}
+
+json_t *status_database(const struct core *core, const struct status_extra *extra, int database)
+{
+    const struct database_def *def = &core->def.databases[database];
+    const struct database_state *db = &core->databases[database];
+    const struct database_record *record = record_of(core, database);
+    const struct node_def *node = NULL;
+    int primary = core_primary(core, database);
+    struct choice choice;
+    candidate_choose(core, database, false, &choice);
+    if (primary >= 0) {
+        node = &core->def.nodes[def->instances[primary].node];
+    }
+    json_t *out = json_object();
+    json_object_set_new(out, "name", words_text(def->name));
+    json_object_set_new(out, "state", json_string(db_state_names[db->state]));
+    json_object_set_new(out, "state_help", json_string(db_state_helps[db->state]));
+    json_object_set_new(out, "since_ms", words_age(extra->now_ms, db->since_ms));
+    json_object_set_new(out, "primary", words_text(node == NULL ? NULL : node->name));
+    json_object_set_new(out, "site",
+                        words_text(node == NULL ? NULL : core->def.sites[node->site].name));
+    json_object_set_new(
+        out, "writable",
+        json_boolean(primary >= 0 && writable(core, extra, &db->instances[primary])));
+    json_object_set_new(out, "timeline",
+                        record == NULL || record->timeline == 0 ? json_null()
+                                                                : json_integer(record->timeline));
+    set_permit(out, db);
+    set_durability(out, core, database, primary >= 0);
+    json_object_set_new(out, "loss_now_bytes",
+                        choice.loss_known ? words_u64(choice.loss_bytes) : json_null());
+    json_object_set_new(out, "held", words_text(db->held));
+    json_object_set_new(out, "instances", instances_json(core, extra, database));
+    json_object_set_new(out, "candidate", candidate_json(core, database, &choice));
+    json_object_set_new(out, "move", move_json(core, database));
+    return out;
+}
