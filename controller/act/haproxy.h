@@ -39,9 +39,10 @@ struct haproxy_seen { /* what is so, by the last read; parallel to the routes */
     bool confirmed;   /* exactly the wanted server is open, and no session is left on another one */
     int open_seen;    /* index, HAPROXY_OPEN_NONE, or HAPROXY_OPEN_UNKNOWN (also: several) */
     bool serving;     /* the open server also passes HAProxy's own check, if it has one */
-    uint32_t sessions;           /* on the open server */
+    uint32_t sessions;           /* on the wanted server */
     uint32_t sessions_elsewhere; /* on all other servers of the backend */
-    struct err err;              /* why it is not confirmed */
+    /* Why it is not confirmed; of a confirmed one: a server that the route names does not exist. */
+    struct err err;
 };
 
 struct haproxy_report {
