@@ -1,0 +1,318 @@
+# shellcheck shell=bash
+# shop.sh - the sandbox's shop, on top of lib.sh: an east and a west site with payments and orders, two proxies,
+# power devices, two controllers. Source it after lib.sh; BUILD names the directory of the built programs.
+#
+#     shop_build_world     hosts, etcd, databases, proxies, power devices, services; ready when it returns
+#     shop_definition      DIR/cluster.yaml, as deploy/example has it
+#     controller_start HOST, ctl ARGUMENTS...
+#     load_start, load_stop, load_line KIND, shop_audit
+
+SHOP_PROFILE=${SHOP_PROFILE:-default}
+SHOP_RATE=${SHOP_RATE:-50}
+SHOP_NODES=(pay-east pay-west ord-east ord-west)
+SHOP_KINDS=(payment order)
+declare -A SHOP_BMC=([pay-east]=10.77.5.1 [pay-west]=10.77.5.2 [ord-east]=10.77.5.3 [ord-west]=10.77.5.4)
+declare -A SHOP_DATABASE=([payment]=payments [order]=orders)
+declare -A SHOP_DB_PORT=([payment]=5432 [order]=5433)
+declare -A SHOP_HTTP_PORT=([payment]=8001 [order]=8002)
+declare -A SHOP_HOME=([payment]=pay-east [order]=ord-east)
+declare -A SHOP_AWAY=([payment]=pay-west [order]=ord-west)
+
+shop_hosts() {
+    local node
+    world_host etcd1 10.77.0.1
+    world_host etcd2 10.77.0.2
+    world_host etcd3 10.77.0.3
+    world_host ops1 10.77.0.11
+    world_host ops2 10.77.0.12
+    world_host pay-east 10.77.1.1
+    world_host ord-east 10.77.1.2
+    world_host pay-west 10.77.2.1
+    world_host ord-west 10.77.2.2
+    world_host proxy1 10.77.3.1
+    world_host proxy2 10.77.3.2
+    world_host client 10.77.4.1
+    world_host bmc "${SHOP_BMC[@]}"
+    for node in "${SHOP_NODES[@]}"; do
+        SHOP_DEVICES+=("$node=${SHOP_BMC[$node]}")
+    done
+}
+
+# What the shop itself needs in its database, and what failoverd needs there.
+shop_setup_sql() {
+    local kind=$1 database=${SHOP_DATABASE[$1]}
+    cat <<-END
+	CREATE ROLE shop LOGIN PASSWORD '$(world_secret shop)';
+	CREATE DATABASE $database;
+	\\connect $database
+	CREATE TABLE $database (
+	    id text PRIMARY KEY,
+	    amount_cents bigint NOT NULL CHECK (amount_cents > 0),
+	    at timestamptz NOT NULL DEFAULT clock_timestamp());
+	GRANT SELECT, INSERT ON $database TO shop;
+	END
+    "$BUILD/failoverctl" setup-sql --database "$database" || die "failoverctl setup-sql failed"
+    echo "ALTER ROLE failoverd PASSWORD '$(world_secret postgres)';"
+}
+
+shop_setup() {
+    local kind=$1 home=${SHOP_HOME[$1]}
+    shop_setup_sql "$kind" >"$WORLD/$home/setup.sql"
+    # Not through the shell's standard input: psql reads the file as root wrote it.
+    as_postgres psql -h "$WORLD/$home/socket" -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 \
+        <"$WORLD/$home/setup.sql" >"$WORLD/$home/setup.log" 2>&1 || die "the setup of $home failed: see $WORLD/$home/setup.log"
+}
+
+shop_databases() {
+    local kind jobs=()
+    world_secret replicator >/dev/null
+    for kind in "${SHOP_KINDS[@]}"; do
+        pg_init "${SHOP_HOME[$kind]}" "${SHOP_AWAY[$kind]}" sync {WORLD_ALIVE}>&- &
+        jobs+=($!)
+    done
+    for job in "${jobs[@]}"; do
+        wait "$job" || return 1
+    done
+    for kind in "${SHOP_KINDS[@]}"; do
+        pg_start "${SHOP_HOME[$kind]}"
+        pg_start "${SHOP_AWAY[$kind]}"
+    done
+    for kind in "${SHOP_KINDS[@]}"; do
+        wait_for "the $kind primary takes connections" 20 pg_ready "${SHOP_HOME[$kind]}" || return 1
+        wait_for "the $kind standby streams" 20 pg_is_synchronous "${SHOP_HOME[$kind]}" || return 1
+        shop_setup "$kind"
+    done
+}
+
+shop_proxies() {
+    local proxy kind routes=() home away from to
+    for kind in "${SHOP_KINDS[@]}"; do
+        home=${SHOP_HOME[$kind]} away=${SHOP_AWAY[$kind]}
+        from=${HOST_ADDRESS[$home]} to=${HOST_ADDRESS[$away]}
+        routes+=("tcp:${SHOP_DATABASE[$kind]}_db:${SHOP_DB_PORT[$kind]}:$home=$from:5432,$away=$to:5432")
+        routes+=("http:${kind}_http:${SHOP_HTTP_PORT[$kind]}:east=$from:${SHOP_HTTP_PORT[$kind]},west=$to:${SHOP_HTTP_PORT[$kind]}")
+    done
+    for proxy in proxy1 proxy2; do
+        proxy_start "$proxy" "${routes[@]}"
+    done
+}
+
+# shop_conninfo KIND ADDRESS PORT
+shop_conninfo() {
+    printf 'hostaddr=%s port=%s dbname=%s user=shop application_name=%s sslmode=disable gssencmode=disable tcp_user_timeout=1000 keepalives_idle=2 keepalives_interval=1 keepalives_count=2' \
+        "$2" "$3" "${SHOP_DATABASE[$1]}" "$1"
+}
+
+shop_services() {
+    local kind node port
+    PGPASSWORD=$(world_secret shop)
+    export PGPASSWORD
+    for kind in "${SHOP_KINDS[@]}"; do
+        port=${SHOP_DB_PORT[$kind]}
+        for node in "${SHOP_HOME[$kind]}" "${SHOP_AWAY[$kind]}"; do
+            world_spawn "$node" service "$BUILD/shop" service --kind "$kind" \
+                --listen "${HOST_ADDRESS[$node]}:${SHOP_HTTP_PORT[$kind]}" \
+                --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[proxy1]}" "$port")" \
+                --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[proxy2]}" "$port")"
+        done
+    done
+    unset PGPASSWORD
+}
+
+shop_build_world() {
+    SHOP_DEVICES=()
+    shop_hosts
+    etcd_start etcd1 etcd2 etcd3
+    power_start bmc "${SHOP_DEVICES[@]}"
+    shop_proxies
+    shop_databases || return 1
+    shop_services
+    wait_for "etcd commits" 20 etcd_ready etcd1
+}
+
+# --- the controllers -----------------------------------------------------------------------------------------
+
+definition_node() { # NODE SITE
+    cat <<-END
+	  $1:
+	    site: $2
+	    address: ${HOST_ADDRESS[$1]}
+	    fencing:
+	      - name: power
+	        method: agent
+	        agent: fence_ipmilan
+	        options:
+	          ip: ${SHOP_BMC[$1]}
+	          username: admin
+	          lanplus: "1"
+	          cipher: "3"
+	          power_wait: "0"
+	          login_timeout: "3"
+	          shell_timeout: "3"
+	          power_timeout: "3"
+	        secrets: { password: ipmi }
+	        deadline: 15s
+	      - name: person
+	        method: operator
+	END
+}
+
+definition_database() { # KIND
+    local home=${SHOP_HOME[$1]} away=${SHOP_AWAY[$1]}
+    cat <<-END
+	  ${SHOP_DATABASE[$1]}:
+	    dbname: ${SHOP_DATABASE[$1]}
+	    user: failoverd
+	    password: postgres
+	    sslmode: disable
+	    durability: sync
+	    sync: { first: 1, standbys: [$away] }
+	    instances:
+	      $home: { port: 5432, name: $(pg_name "$home") }
+	      $away: { port: 5432, name: $(pg_name "$away") }
+	END
+}
+
+definition_service() { # KIND
+    local node
+    printf '  %s:\n    database: %s\n    instances:\n' "$1" "${SHOP_DATABASE[$1]}"
+    for node in "${SHOP_HOME[$1]}" "${SHOP_AWAY[$1]}"; do
+        printf '      %s: { url: "http://%s:%s/health", status: 200, body: "ok" }\n' \
+            "$node" "${HOST_ADDRESS[$node]}" "${SHOP_HTTP_PORT[$1]}"
+    done
+}
+
+definition_routes() { # KIND
+    cat <<-END
+	  ${SHOP_DATABASE[$1]}-db:
+	    database: ${SHOP_DATABASE[$1]}
+	    proxies: [proxy1, proxy2]
+	    backend: ${SHOP_DATABASE[$1]}_db
+	  $1-http:
+	    service: $1
+	    proxies: [proxy1, proxy2]
+	    backend: $1_http
+	    servers: { ${SHOP_HOME[$1]}: east, ${SHOP_AWAY[$1]}: west }
+	END
+}
+
+shop_definition() {
+    {
+        cat <<-END
+		# The sandbox's shop. deploy/example/cluster.yaml explains the form.
+		cluster: shop
+		profile: $SHOP_PROFILE
+		sites: { east: {}, west: {} }
+		nodes:
+		END
+        definition_node pay-east east
+        definition_node pay-west west
+        definition_node ord-east east
+        definition_node ord-west west
+        echo "databases:"
+        definition_database payment
+        definition_database order
+        echo "services:"
+        definition_service payment
+        definition_service order
+        cat <<-END
+		proxies:
+		  proxy1: { type: haproxy, runtime: "${HOST_ADDRESS[proxy1]}:9999" }
+		  proxy2: { type: haproxy, runtime: "${HOST_ADDRESS[proxy2]}:9999" }
+		routes:
+		END
+        definition_routes payment
+        definition_routes order
+        cat <<-END
+		groups:
+		  shop:
+		    home: east
+		    databases: [payments, orders]
+		    services: [payment, order]
+		    move: apart
+		    automatic: yes
+		objectives: { switched: 1h, normal: 2h, back: 24h }
+		policy:
+		  budget: { failovers: 2, per: 1h }
+		  cut_off_after: 10s
+		  call: oncall
+		END
+    } >"$WORLD/cluster.yaml"
+}
+
+# controller_start HOST: a failoverd there, with a local file of its own.
+controller_start() {
+    local host=$1
+    world_secret postgres >/dev/null
+    world_secret ipmi >/dev/null
+    cat >"$WORLD/$host/local.yaml" <<-END
+	id: $host
+	cluster: shop
+	etcd:
+	  endpoints:
+	    - "http://${HOST_ADDRESS[etcd1]}:2379"
+	    - "http://${HOST_ADDRESS[etcd2]}:2379"
+	    - "http://${HOST_ADDRESS[etcd3]}:2379"
+	secrets:
+	  postgres: $WORLD/secrets/postgres
+	  ipmi: $WORLD/secrets/ipmi
+	commands:
+	  oncall: [$SANDBOX_HOME/call, $WORLD/calls.log]
+	listen:
+	  socket: $WORLD/$host/failoverd.sock
+	  group: root
+	END
+    world_spawn "$host" failoverd "$BUILD/failoverd" --config "$WORLD/$host/local.yaml"
+}
+
+# ctl ARGUMENTS...: failoverctl, with whichever controller answers.
+ctl() {
+    local host
+    for host in ops1 ops2; do
+        [[ -S $WORLD/$host/failoverd.sock ]] || continue
+        "$BUILD/failoverctl" --socket "$WORLD/$host/failoverd.sock" "$@" && return
+    done
+    return 1
+}
+
+# --- the load ------------------------------------------------------------------------------------------------
+
+load_start() {
+    local kind
+    for kind in "${SHOP_KINDS[@]}"; do
+        world_spawn client "load-$kind" "$BUILD/shop" load --kind "$kind" --rate "$SHOP_RATE" \
+            --url "http://${HOST_ADDRESS[proxy1]}:${SHOP_HTTP_PORT[$kind]}" \
+            --url "http://${HOST_ADDRESS[proxy2]}:${SHOP_HTTP_PORT[$kind]}" \
+            --record "$WORLD/client/$kind.record" --summary "$WORLD/client/$kind.json"
+    done
+}
+
+# load_line KIND: sets ACKED FAILED UNKNOWN SILENT_MS from the load's latest line of progress.
+load_line() {
+    ACKED=0 FAILED=0 UNKNOWN=0 SILENT_MS=0
+    local line
+    line=$(tail -n 1 "$WORLD/client/load-$1.log" 2>/dev/null)
+    # shellcheck disable=SC2034
+    [[ $line == acked\ * ]] && read -r _ ACKED _ FAILED _ UNKNOWN _ SILENT_MS <<<"$line"
+    return 0
+}
+
+load_ended() {
+    [[ -s $WORLD/client/payment.json && -s $WORLD/client/order.json ]]
+}
+
+load_stop() {
+    local kind
+    for kind in "${SHOP_KINDS[@]}"; do
+        kill -TERM "$(host_pid client "load-$kind")"
+    done
+    wait_for "the load has written its summary" 10 load_ended
+}
+
+# shop_audit KIND NODE: is what was acknowledged in the database on that node? JSON.
+shop_audit() {
+    local database
+    database=$(shop_conninfo "$1" "${HOST_ADDRESS[$2]}" 5432)
+    PGPASSWORD=$(world_secret shop) host_exec client "$BUILD/shop" audit --kind "$1" \
+        --record "$WORLD/client/$1.record" --database "$database"
+}
