@@ -130,6 +130,9 @@ world_open() {
         WORLD_ID=fo-${WORLD##*.}
     fi
     chmod 755 "$WORLD"
+    # PostgreSQL's user must get there, and a unix socket's path may have 107 bytes.
+    as_postgres test -x "$WORLD" || die "$WORLD: the user postgres cannot enter it; name another directory"
+    ((${#WORLD} <= 70)) || die "$WORLD: more than 70 bytes; name a shorter directory"
     root=$(cgroup_root) || exit 1
     WORLD_CGROUP=$root/$WORLD_ID
     mkdir "$WORLD_CGROUP" || die "$WORLD_CGROUP: cannot be made"

@@ -265,6 +265,19 @@ controller_start() {
     world_spawn "$host" failoverd "$BUILD/failoverd" --config "$WORLD/$host/local.yaml"
 }
 
+# controllers_stop: both end in good order, as systemd would end them.
+controllers_stop() {
+    local host
+    for host in ops1 ops2; do
+        kill -TERM "$(host_pid "$host" failoverd)" 2>/dev/null
+    done
+    wait_for "the controllers have ended" 10 controllers_are_gone
+}
+
+controllers_are_gone() {
+    cgroup_is_empty "$WORLD_CGROUP/ops1" && cgroup_is_empty "$WORLD_CGROUP/ops2"
+}
+
 # ctl ARGUMENTS...: failoverctl, with whichever controller answers.
 ctl() {
     local host

@@ -1,0 +1,5 @@
+#!/bin/bash
+# Both primaries' hosts go silent and die under load, and the controllers fail them over.
+. "$(dirname "$0")/sandbox.sh"
+check_scenario host-loss
+finish

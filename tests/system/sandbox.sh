@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# sandbox.sh - what the tests of deploy/sandbox have in common. Sourced; FAILOVER_BUILD names the programs'
+# directory (build/sanitize of this tree by default).
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+RUN=$HERE/deploy/sandbox/run
+BUILD=$(cd "${FAILOVER_BUILD:-$HERE/build/sanitize}" && pwd) || exit 1
+TMP=$(mktemp -d)
+chmod 755 "$TMP" # PostgreSQL's user must be able to enter it
+failures=0
+
+ok() {
+    printf 'ok %s\n' "$1"
+}
+
+failed() {
+    printf 'FAILED %s\n' "$1"
+    failures=$((failures + 1))
+}
+
+check() { # SENTENCE COMMAND...: what the command says is shown if it fails
+    local sentence=$1 said
+    shift
+    if said=$("$@" 2>&1); then
+        ok "$sentence"
+    else
+        failed "$sentence"
+        printf '%s\n' "$said" | sed 's/^/    /'
+    fi
+}
+
+finish() {
+    rm -rf "$TMP"
+    exit $((failures > 0))
+}
+
+# What is left of a sandbox in DIR with that id, whoever else has one on this machine: nothing, if it ended well.
+nothing_is_left() { # DIR ID
+    local dir=$1 id=$2 left
+    left=$({
+        find /run/netns -name "$id-*" 2>/dev/null
+        find /sys/fs/cgroup -type d -name "$id" 2>/dev/null
+        grep -F -e "$dir" -e "$id" /proc/self/mounts
+        [[ -L /run/failover-sandbox/$id ]] && echo "/run/failover-sandbox/$id"
+        processes_in "$dir"
+        [[ -e $dir/world ]] && echo "$dir/world"
+    })
+    printf '%s' "$left"
+    [[ -z $left ]]
+}
+
+# Processes that name the directory in their arguments, or stand in it; not those of this test.
+processes_in() {
+    local process arguments
+    for process in /proc/[0-9]*; do
+        [[ ${process#/proc/} == "$$" ]] && continue
+        arguments=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)
+        if [[ $arguments == *"$1"/* || $(readlink "$process/cwd") == "$1"/* ]]; then
+            printf '%s %s\n' "${process#/proc/}" "$arguments"
+        fi
+    done
+}
+
+world_id() { # DIR: while it lives
+    sed -n 's/^WORLD_ID=//p' "$1/world"
+}
+
+# shellcheck disable=SC2016
+# One scenario, whole: what the issue promises of the result.
+check_scenario() {
+    local scenario=$1 json=$TMP/out.json dir=$TMP/world id=''
+    printf '    %s\n' "$RUN --scenario $scenario --build-dir $BUILD"
+    "$RUN" --scenario "$scenario" --build-dir "$BUILD" --dir "$dir" --json "$json" >"$TMP/output" 2>&1 &
+    local run=$! status=0
+    while [[ -z $id && -d /proc/$run ]]; do
+        [[ -r $dir/world ]] && id=$(world_id "$dir")
+        sleep 0.1
+    done
+    wait "$run" || status=$?
+    if ((status)); then
+        sed 's/^/    /' "$TMP/output"
+        tail -n 30 "$dir"/ops*/failoverd.log | sed 's/^/    /'
+    fi
+    check "the run of $scenario succeeds" test "$status" -eq 0
+    check "the result names its scenario and is ok" jq -e --arg s "$scenario" '.scenario == $s and .ok' "$json"
+    check "no acknowledged transaction is lost" jq -e '.lost == 0 and .acked > 100' "$json"
+    check "every lap has been measured" jq -e '.laps_ms | [.detect, .confirm, .fence, .promote, .redirect, .verify] | all(type == "number" and . >= 0)' "$json"
+    check "the laps' sum is the incident's total" jq -e --slurpfile i "$dir/incident.json" '([.laps_ms[]] | add) - $i[0].total_ms | fabs <= 100' "$json"
+    check "the clients' outage is measured, and longer than a lap" jq -e '.outage_ms > 100 and .outage_ms < 60000' "$json"
+    check "each objective has a limit and a state" jq -e '.objectives | length == 3 and all(.limit_s > 0 and (.state == "met" or .state == "open"))' "$json"
+    check "each database was fenced by its power device" jq -e '.databases | length == 2 and all(.evidence | test("agent.*power"))' "$dir/incident.json"
+    check "nobody had to be called" test ! -s "$dir/calls.log"
+    check "no sanitizer complained" no_sanitizer_complained "$dir"
+    check "nothing is left of it but the logs" nothing_is_left "$dir" "$id"
+}
+
+no_sanitizer_complained() {
+    ! grep -l -E 'Sanitizer|runtime error:' "$1"/*/*.log
+}
