@@ -1,13 +1,15 @@
 /*
  * http.h - what one controller finds out about one instance of a service over HTTP.
  *
- * A probe is one GET with one total deadline, from the first packet to the last byte of the body (a body that drips is
- * a timeout, failures.md H11). It is good when the status is the wanted one and the body holds the wanted
- * text; a redirect is not followed, it is a status like any other. Connections are reused by the client below.
+ * A probe is one GET with one total deadline, from the first packet to the last byte of the body (a
+ * body that drips is a timeout, failures.md H11). It is good when the status is the wanted one and
+ * the body holds the wanted text; a redirect is not followed, it is a status like any other.
+ * Connections are reused by the client below.
  *
  * Time:   CLOCK_BOOTTIME milliseconds.
  * Memory: the strings of the parameters are copied. The fact lives during `done` only.
- * Loop:   `done` runs once for each probe_http_ask(), from the loop, never from inside a function of this page.
+ * Loop:   `done` runs once for each probe_http_ask(), from the loop, never from inside a function
+ * of this page.
  */
 #ifndef FAILOVER_PROBES_HTTP_H
 #define FAILOVER_PROBES_HTTP_H

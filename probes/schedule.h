@@ -1,13 +1,15 @@
 /*
  * schedule.h - when to probe a target next. Pure.
  *
- * The caller keeps one schedule per target, sleeps until probe_schedule_due_ms(), and tells of every start, end and
- * piece of news. Between the starts of two probes lies the interval, spread by ±10 % so that many targets and two
- * controllers do not march in step; a target that is suspect and failed again is asked sooner, so that "refused for
- * that long" is seen by several probes. News makes a probe due at once. Probes of one target never overlap, and
- * their starts are never closer than PROBE_SCHEDULE_GAP_MS, whatever comes.
+ * The caller keeps one schedule per target, sleeps until probe_schedule_due_ms(), and tells of
+ * every start, end and piece of news. Between the starts of two probes lies the interval, spread by
+ * ±10 % so that many targets and two controllers do not march in step; a target that is suspect and
+ * failed again is asked sooner, so that "refused for that long" is seen by several probes. News
+ * makes a probe due at once. Probes of one target never overlap, and their starts are never closer
+ * than PROBE_SCHEDULE_GAP_MS, whatever comes.
  *
- * Time: milliseconds of one monotonic clock, supplied by the caller. Memory: in place, no references.
+ * Time: milliseconds of one monotonic clock, supplied by the caller. Memory: in place, no
+ * references.
  */
 #ifndef FAILOVER_PROBES_SCHEDULE_H
 #define FAILOVER_PROBES_SCHEDULE_H
@@ -16,13 +18,13 @@
 #include <stdint.h>
 
 #define PROBE_SCHEDULE_GAP_MS 50
-#define PROBE_SCHEDULE_NEVER UINT64_MAX
+#define PROBE_SCHEDULE_NEVER  UINT64_MAX
 
 struct probe_schedule {
     uint32_t interval_ms;
     uint32_t deadline_ms;
     uint32_t refused_for_ms;
-    uint64_t random; /* state of the jitter's generator, never 0 */
+    uint64_t random;     /* state of the jitter's generator, never 0 */
     uint64_t started_ms; /* the latest start; 0 before the first */
     uint64_t due_ms;
     bool running;
@@ -33,11 +35,12 @@ struct probe_schedule {
 };
 
 /*
- * The first probe is due within one interval of now, spread by `seed` (equal seeds give equal schedules).
- * refused_for_ms: of the profile; 0 where it has no meaning (services).
+ * The first probe is due within one interval of now, spread by `seed` (equal seeds give equal
+ * schedules). refused_for_ms: of the profile; 0 where it has no meaning (services).
  */
-void probe_schedule_init(struct probe_schedule *schedule, uint32_t interval_ms, uint32_t deadline_ms,
-                         uint32_t refused_for_ms, uint64_t seed, uint64_t now_ms);
+void probe_schedule_init(struct probe_schedule *schedule, uint32_t interval_ms,
+                         uint32_t deadline_ms, uint32_t refused_for_ms, uint64_t seed,
+                         uint64_t now_ms);
 
 /* When to start the next probe; PROBE_SCHEDULE_NEVER while one runs. */
 uint64_t probe_schedule_due_ms(const struct probe_schedule *schedule);
@@ -46,16 +49,17 @@ uint64_t probe_schedule_due_ms(const struct probe_schedule *schedule);
 void probe_schedule_started(struct probe_schedule *schedule, uint64_t now_ms);
 
 /*
- * The probe ended. Returns true when the sample is "after a stall": we woke more than two intervals late for
- * its start, or heard of its end more than two intervals after its deadline. Such a sample tells about us, not about
- * the target: after a stall one observes before one acts (design §5).
+ * The probe ended. Returns true when the sample is "after a stall": we woke more than two intervals
+ * late for its start, or heard of its end more than two intervals after its deadline. Such a sample
+ * tells about us, not about the target: after a stall one observes before one acts (design §5).
  */
 bool probe_schedule_ended(struct probe_schedule *schedule, bool failed, uint64_t now_ms);
 
 /* Something happened at the target (its held connection ended): probe it now. */
 void probe_schedule_news(struct probe_schedule *schedule, uint64_t now_ms);
 
-/* The core suspects the target: after a failed probe ask again at min(interval, refused_for / 4, or interval / 2). */
+/* The core suspects the target: after a failed probe ask again at min(interval, refused_for / 4, or
+ * interval / 2). */
 void probe_schedule_suspect(struct probe_schedule *schedule, bool suspect, uint64_t now_ms);
 
 #endif

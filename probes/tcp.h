@@ -1,11 +1,12 @@
 /*
  * tcp.h - whether a TCP port accepts a connection.
  *
- * The weakest of the probes: the kernel accepts for a program that hangs (failures.md E2). It serves targets that
- * speak nothing better, and tells "the host answers" from "the host is gone".
+ * The weakest of the probes: the kernel accepts for a program that hangs (failures.md E2). It
+ * serves targets that speak nothing better, and tells "the host answers" from "the host is gone".
  *
  * Time:   CLOCK_BOOTTIME milliseconds; latency is the time to the connection.
- * Loop:   `done` runs once for each probe_tcp_ask(), from the loop, never from inside a function of this page.
+ * Loop:   `done` runs once for each probe_tcp_ask(), from the loop, never from inside a function of
+ * this page.
  */
 #ifndef FAILOVER_PROBES_TCP_H
 #define FAILOVER_PROBES_TCP_H

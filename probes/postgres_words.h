@@ -1,0 +1,54 @@
+/*
+ * postgres_words.h - PostgreSQL's side of a probe: what is asked, and what the answers mean.
+ *
+ * Internal to probes/ (and its tests). No state and no I/O: statements are texts, answers are
+ * facts.
+ */
+#ifndef FAILOVER_PROBES_POSTGRES_WORDS_H
+#define FAILOVER_PROBES_POSTGRES_WORDS_H
+
+#include <stdbool.h>
+
+#include "controller/base/pg.h"
+#include "controller/cluster/facts.h"
+
+#define POSTGRES_PAD      2048 /* bytes, each way: more than one packet (failures.md C12) */
+#define POSTGRES_SQL_MAX  (POSTGRES_PAD + 4096)
+#define POSTGRES_WAIT_MAX 128
+
+/*
+ * Session settings for libpq's "options", to be freed: what a role or a database may have set must
+ * not end our own statements. `more` is appended; NULL for none.
+ */
+char *postgres_options(uint32_t lock_timeout_ms, const char *more);
+
+/* The read part of a probe: two statements, one round trip. stuck_pid: a backend of ours to look
+ * at, or 0. */
+void postgres_read_sql(char ret_sql[POSTGRES_SQL_MAX], int stuck_pid);
+
+/*
+ * Fills role, ids, LSNs and replication state; `ret_wait` tells what the stuck backend waits for
+ * ("" if it does not, or does not exist). false: the answer does not have the form that was asked
+ * for.
+ */
+bool postgres_read(const struct pg_reply *reply, struct instance_fact *fact,
+                   char ret_wait[POSTGRES_WAIT_MAX]);
+
+/* The heartbeat write; its one parameter is the controller's id. */
+extern const char postgres_write_sql[];
+
+/* What one of our backends waits for, alone. */
+void postgres_look_sql(char ret_sql[POSTGRES_SQL_MAX], int stuck_pid);
+bool postgres_look(const struct pg_reply *reply, char ret_wait[POSTGRES_WAIT_MAX]);
+
+/* The cause behind a heartbeat write that does not end: "IPC SyncRep", "Lock relation", "IO
+ * WALSync" … */
+enum cause postgres_wait_cause(const char *wait);
+
+/* The cause behind an attempt to open that ended with anything but PG_DONE. */
+enum cause postgres_open_cause(const struct pg_reply *reply);
+
+/* The cause behind a statement that ended with anything but PG_DONE. */
+enum cause postgres_statement_cause(const struct pg_reply *reply);
+
+#endif
