@@ -1,7 +1,7 @@
 #!/bin/bash
 # However a sandbox's run ends, nothing of it stays: after Ctrl-C, after kill -9, after --keep and stop.
 # shellcheck disable=SC2317
-. "$(dirname "$0")/sandbox.sh"
+. "$(dirname "$0")/sandbox.bash"
 # A run in a process group of its own, that takes Ctrl-C as on a terminal: scripts' other background jobs ignore it.
 set -m
 

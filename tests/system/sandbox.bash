@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# sandbox.sh - what the tests of deploy/sandbox have in common. Sourced; FAILOVER_BUILD names the programs'
+# sandbox.bash - what the tests of deploy/sandbox have in common. Sourced; FAILOVER_BUILD names the programs'
 # directory (build/sanitize of this tree by default).
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 RUN=$HERE/deploy/sandbox/run
