@@ -1,0 +1,147 @@
+#include "controller/api/kept.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void kept_done(struct kept *kept)
+{
+    for (int i = 0; i < kept->requests_len; i++) {
+        free(kept->requests[i]);
+    }
+    for (int i = 0; i < kept->incidents_len; i++) {
+        free(kept->incidents[i]);
+    }
+    memset(kept, 0, sizeof *kept);
+}
+
+struct kept_write *kept_write(struct kept *kept, const char *id)
+{
+    for (int i = 0; i < API_WRITES_MAX; i++) {
+        if (kept->writes[i].id[0] != '\0' && strcmp(kept->writes[i].id, id) == 0) {
+            return &kept->writes[i];
+        }
+    }
+    return NULL;
+}
+
+struct kept_write *kept_write_new(struct kept *kept, const char *id)
+{
+    struct kept_write *room = NULL;
+    for (int i = 0; i < API_WRITES_MAX; i++) {
+        struct kept_write *write = &kept->writes[i];
+        bool ended = write->id[0] == '\0' || write->state != API_WRITE_PENDING;
+        if (ended && (room == NULL || write->order < room->order)) {
+            room = write;
+        }
+    }
+    if (room != NULL) {
+        *room = (struct kept_write){.state = API_WRITE_PENDING, .order = ++kept->order};
+        (void)snprintf(room->id, sizeof room->id, "%s", id);
+    }
+    return room;
+}
+
+/* ---- requests ---- */
+
+static bool ended(const struct request_record *request)
+{
+    return request->state == REQUEST_DONE || request->state == REQUEST_REFUSED;
+}
+
+static void drop_request(struct kept *kept)
+{
+    int at = 0;
+    while (at < kept->requests_len - 1 && !ended(kept->requests[at])) {
+        at++;
+    }
+    if (!ended(kept->requests[at])) {
+        at = 0;
+    }
+    free(kept->requests[at]);
+    kept->requests_len--;
+    memmove(&kept->requests[at], &kept->requests[at + 1],
+            (size_t)(kept->requests_len - at) * sizeof kept->requests[0]);
+}
+
+void kept_take_request(struct kept *kept, const struct request_record *request)
+{
+    for (int i = 0; i < kept->requests_len; i++) {
+        if (strcmp(kept->requests[i]->id, request->id) == 0) {
+            *kept->requests[i] = *request;
+            return;
+        }
+    }
+    struct request_record *copy = malloc(sizeof *copy);
+    if (copy == NULL) {
+        return; /* it is asked for by id again: "unknown yet" is then the honest answer */
+    }
+    *copy = *request;
+    if (kept->requests_len == API_REQUESTS_MAX) {
+        drop_request(kept);
+    }
+    kept->requests[kept->requests_len++] = copy;
+}
+
+const struct request_record *kept_request(const struct kept *kept, const char *id)
+{
+    for (int i = 0; i < kept->requests_len; i++) {
+        if (strcmp(kept->requests[i]->id, id) == 0) {
+            return kept->requests[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- incidents ---- */
+
+static struct incident_record *take_out(struct kept *kept, const char *id)
+{
+    for (int i = 0; i < kept->incidents_len; i++) {
+        if (strcmp(kept->incidents[i]->id, id) == 0) {
+            struct incident_record *found = kept->incidents[i];
+            kept->incidents_len--;
+            memmove(&kept->incidents[i], &kept->incidents[i + 1],
+                    (size_t)(kept->incidents_len - i) * sizeof kept->incidents[0]);
+            return found;
+        }
+    }
+    return NULL;
+}
+
+void kept_take_incident(struct kept *kept, const struct incident_record *incident)
+{
+    struct incident_record *copy = take_out(kept, incident->id);
+    int at = 0;
+    while (at < kept->incidents_len &&
+           kept->incidents[at]->opened_wall_ms > incident->opened_wall_ms) {
+        at++;
+    }
+    if (copy == NULL && kept->incidents_len == API_INCIDENTS_MAX) {
+        if (at == API_INCIDENTS_MAX) {
+            return; /* older than all that are kept */
+        }
+        copy = kept->incidents[--kept->incidents_len];
+    }
+    if (copy == NULL && (copy = malloc(sizeof *copy)) == NULL) {
+        return;
+    }
+    *copy = *incident;
+    memmove(&kept->incidents[at + 1], &kept->incidents[at],
+            (size_t)(kept->incidents_len - at) * sizeof kept->incidents[0]);
+    kept->incidents[at] = copy;
+    kept->incidents_len++;
+}
+
+const struct incident_record *kept_incident(const struct kept *kept, const char *id)
+{
+    if (strcmp(id, "latest") == 0) {
+        return kept->incidents_len > 0 ? kept->incidents[0] : NULL;
+    }
+    for (int i = 0; i < kept->incidents_len; i++) {
+        if (strcmp(kept->incidents[i]->id, id) == 0) {
+            return kept->incidents[i];
+        }
+    }
+    return NULL;
+}
