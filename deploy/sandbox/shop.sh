@@ -51,7 +51,7 @@ shop_setup_sql() {
 	    at timestamptz NOT NULL DEFAULT clock_timestamp());
 	GRANT SELECT, INSERT ON $database TO shop;
 	END
-    "$BUILD/failoverctl" setup-sql --database "$database" || die "failoverctl setup-sql failed"
+    "$BUILD/failoverctl" setup-sql "$database" || die "failoverctl setup-sql failed"
     echo "ALTER ROLE failoverd PASSWORD '$(world_secret postgres)';"
 }
 

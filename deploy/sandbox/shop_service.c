@@ -94,9 +94,9 @@ static void drop_all(struct pool *pool, struct lease broken)
     pthread_mutex_lock(&pool->lock);
     if (broken.generation == pool->generation) {
         pool->generation++;
-        len = pool->len;
-        memcpy(dropped, pool->idle, sizeof *dropped * (size_t)len);
-        pool->len = 0;
+        for (; pool->len > 0; pool->len--) {
+            dropped[len++] = pool->idle[pool->len - 1];
+        }
     }
     pthread_mutex_unlock(&pool->lock);
     PQfinish(broken.conn);
