@@ -21,11 +21,7 @@ char *postgres_options(uint32_t lock_timeout_ms, const char *more)
 }
 
 /*
- * One row of READ_FIELDS columns. On the timeline of a standby: the control file's is that of the
- * last restart point and may be old; a running receiver knows better; without one, the greatest
- * number among the files of pg_wal stands in for it. All of them together can only be too high,
- * which keeps a standby from being chosen, never too low, which could let one be promoted from a
- * fork.
+ * One row of READ_FIELDS columns.
  *
  * A standby's replay is at the end when it replayed all that was received, or waits for more: the
  * last record may have come in half.
@@ -51,13 +47,7 @@ static const char read_sql[] =
     "WITH me AS MATERIALIZED (SELECT pg_is_in_recovery() AS standby) "
     "SELECT standby::int,"
     " (SELECT system_identifier FROM pg_control_system()),"
-    " CASE WHEN standby THEN greatest("
-    "  (SELECT timeline_id FROM pg_control_checkpoint()),"
-    "  (SELECT min_recovery_end_timeline FROM pg_control_recovery()),"
-    "  coalesce((SELECT received_tli FROM pg_stat_wal_receiver),"
-    "   (SELECT max(('x' || substr(name, 1, 8))::bit(32)::bigint) FROM pg_ls_waldir()"
-    "    WHERE name ~ '^[0-9A-F]{8}')))"
-    "  ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END,"
+    " CASE WHEN standby THEN " POSTGRES_STANDBY_TIMELINE " ELSE " POSTGRES_PRIMARY_TIMELINE " END,"
     " CASE WHEN NOT standby THEN pg_current_wal_lsn() END,"
     " CASE WHEN standby THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END,"
     " CASE WHEN standby THEN pg_last_wal_replay_lsn() END,"

@@ -17,6 +17,23 @@
 #define POSTGRES_WAIT_MAX 128
 
 /*
+ * An expression: the timeline that a standby follows. The control file's is that of the last
+ * restart point and may be old; a running receiver knows better; without one, the greatest number
+ * among the files of pg_wal stands in for it. All of them together can only be too high, which
+ * keeps a standby from being promoted, never too low, which could let one be promoted from a fork.
+ */
+#define POSTGRES_STANDBY_TIMELINE                                                                  \
+    "greatest((SELECT timeline_id FROM pg_control_checkpoint()),"                                  \
+    " (SELECT min_recovery_end_timeline FROM pg_control_recovery()),"                              \
+    " coalesce((SELECT received_tli FROM pg_stat_wal_receiver),"                                   \
+    "  (SELECT max(('x' || substr(name, 1, 8))::bit(32)::bigint) FROM pg_ls_waldir()"              \
+    "   WHERE name ~ '^[0-9A-F]{8}')))"
+
+/* An expression: the timeline that a primary writes. */
+#define POSTGRES_PRIMARY_TIMELINE                                                                  \
+    "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+
+/*
  * Session settings for libpq's "options", to be freed: what a role or a database may have set must
  * not end our own statements. `more` is appended; NULL for none.
  */
