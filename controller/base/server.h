@@ -1,19 +1,28 @@
 /*
  * server.h - the HTTP server side (libmicrohttpd on the loop): a unix socket now, HTTPS later.
  *
- * A handler gets the whole request (bounded) and must answer at once by server_reply(): it renders a
- * snapshot or posts an event, it never waits (style §4). Bounds: connections, header and body sizes, and a
- * total time for a request to arrive (failures.md J1); over them the connection is refused or closed.
+ * A handler gets the whole request (bounded) and must answer at once by server_reply(): it renders
+ * a snapshot or posts an event, it never waits (style §4). One that returns without a reply is
+ * answered for with 500. server_free() must not be called from inside a handler.
+ *
+ * Bounds (failures.md J1): over connections_max, callers wait in the kernel's queue; a head over 16
+ * KiB gets an error status, a body over body_limit 413; a request that has not come whole and been
+ * answered within request_ms has its connection shut, as has one that is idle for so long.
+ *
+ * Who may call is decided by the socket's permissions, so by the kernel, before a byte is read.
  */
 #ifndef FAILOVER_BASE_SERVER_H
 #define FAILOVER_BASE_SERVER_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "controller/base/err.h"
 #include "controller/base/loop.h"
+
+#define SERVER_REQUEST_MS_DEFAULT 10000
 
 struct server;
 struct server_call;
@@ -29,15 +38,18 @@ typedef void (*server_fn)(void *arg, struct server_call *call, const char *metho
                           const char *body, size_t body_len);
 
 struct server_options {
-    const char *unix_path;  /* made with mode 0660; a stale socket there is replaced */
-    const char *unix_group; /* group of the socket and of those who may call; NULL: root only */
+    const char *unix_path;  /* a stale socket there is replaced, one that is served is not */
+    const char *unix_group; /* those who may call (mode 0660); NULL: only this user (mode 0600) */
     size_t body_limit;
     unsigned connections_max;
+    uint64_t request_ms; /* 0: SERVER_REQUEST_MS_DEFAULT */
     server_fn handler;
     void *arg;
 };
 
-struct server *server_new(struct loop *loop, const struct server_options *options, struct err *ret_err);
+/* Errors: ERR_INVALID (path, group), ERR_CONFLICT (another process serves it), ERR_SYSTEM. */
+struct server *server_new(struct loop *loop, const struct server_options *options,
+                          struct err *ret_err);
 void server_free(struct server *server);
 
 const char *server_query(struct server_call *call, const char *name); /* of the URL, or NULL */
