@@ -57,10 +57,9 @@ shop_setup_sql() {
 
 shop_setup() {
     local kind=$1 home=${SHOP_HOME[$1]}
-    shop_setup_sql "$kind" >"$WORLD/$home/setup.sql"
-    # Not through the shell's standard input: psql reads the file as root wrote it.
+    (umask 077 && shop_setup_sql "$kind" >"$WORLD/secrets/$home.sql") || return 1
     as_postgres psql -h "$WORLD/$home/socket" -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 \
-        <"$WORLD/$home/setup.sql" >"$WORLD/$home/setup.log" 2>&1 || die "the setup of $home failed: see $WORLD/$home/setup.log"
+        <"$WORLD/secrets/$home.sql" >"$WORLD/$home/setup.log" 2>&1 || die "the setup of $home failed: see $WORLD/$home/setup.log"
 }
 
 shop_databases() {
@@ -80,7 +79,7 @@ shop_databases() {
     for kind in "${SHOP_KINDS[@]}"; do
         wait_for "the $kind primary takes connections" 20 pg_ready "${SHOP_HOME[$kind]}" || return 1
         wait_for "the $kind standby streams" 20 pg_is_synchronous "${SHOP_HOME[$kind]}" || return 1
-        shop_setup "$kind"
+        shop_setup "$kind" || return 1
     done
 }
 
