@@ -9,8 +9,9 @@
 
 #include <stddef.h>
 
-#define BASE64_SIZE(len) (((len) + 2) / 3 * 4 + 1) /* bytes for the text of len bytes and its NUL  \
-                                                    */
+#define BASE64_SIZE(len)                                                                           \
+    (((len) + 2) / 3 * 4 + 1) /* bytes for the text of len bytes and its NUL                       \
+                               */
 
 /* Writes BASE64_SIZE(len) bytes. */
 void base64_encode(const void *data, size_t len, char *ret_text);
