@@ -25,12 +25,13 @@ int64_t clock_wall_ms(void)
 
 void clock_wall_text(int64_t wall_ms, char ret_text[CLOCK_WALL_TEXT_MAX])
 {
-    /* Division rounds down, so that a time before 1970 has its milliseconds right too. */
-    int64_t ms = wall_ms % 1000;
+    /* Rounded down, so that a time before 1970 has its milliseconds right too. */
+    int ms = (int)(wall_ms % 1000);
+    time_t seconds = (time_t)(wall_ms / 1000);
     if (ms < 0) {
         ms += 1000;
+        seconds--;
     }
-    time_t seconds = (time_t)((wall_ms - ms) / 1000);
     struct tm tm;
     /* A year of more than four digits does not fit the form; no clock of ours shows one. */
     if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
@@ -39,5 +40,5 @@ void clock_wall_text(int64_t wall_ms, char ret_text[CLOCK_WALL_TEXT_MAX])
     }
     char day[CLOCK_WALL_TEXT_MAX];
     strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(ret_text, CLOCK_WALL_TEXT_MAX, "%.19s.%03dZ", day, (int)ms);
+    snprintf(ret_text, CLOCK_WALL_TEXT_MAX, "%.19s.%03dZ", day, ms);
 }
