@@ -63,8 +63,8 @@ static void close_fd(int *fd)
 /* ---- in the new process: only what is safe after fork in a program with threads ---- */
 
 struct launch {
-    char *args[CHILD_ARGS_MAX + 1];
-    char *env[ENV_MAX + 3];
+    const char *args[CHILD_ARGS_MAX + 1];
+    const char *env[ENV_MAX + 3];
     int input_fd;
     int output_fd;
     int exec_fd;
@@ -113,7 +113,8 @@ static void become(struct launch *launch)
         goto failed;
     }
     reset_signals();
-    execve(launch->args[0], launch->args, launch->env);
+    /* It promises not to write to these, but its type does not say so. */
+    execve(launch->args[0], (char *const *)launch->args, (char *const *)launch->env);
 failed:;
     int why = errno;
     ssize_t n = write(launch->exec_fd, &why, sizeof why);
@@ -294,16 +295,13 @@ static int open_input(const struct child_request *request)
 
 static void fill_launch(struct launch *launch, const struct child_request *request)
 {
-    static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    static char lang[] = "LANG=C";
-    /* execve() promises not to write to these, but its type does not say so. */
     for (int i = 0; i < CHILD_ARGS_MAX && request->args[i] != NULL; i++) {
-        launch->args[i] = (char *)(uintptr_t)request->args[i];
+        launch->args[i] = request->args[i];
     }
-    launch->env[0] = path;
-    launch->env[1] = lang;
+    launch->env[0] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    launch->env[1] = "LANG=C";
     for (int i = 0; i < ENV_MAX && request->env[i] != NULL; i++) {
-        launch->env[2 + i] = (char *)(uintptr_t)request->env[i];
+        launch->env[2 + i] = request->env[i];
     }
     launch->parent = getpid();
 }

@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-uint64_t clock_now_ms(void);  /* CLOCK_BOOTTIME */
-int64_t clock_wall_ms(void);  /* CLOCK_REALTIME since 1970-01-01 UTC */
+uint64_t clock_now_ms(void); /* CLOCK_BOOTTIME */
+int64_t clock_wall_ms(void); /* CLOCK_REALTIME since 1970-01-01 UTC */
 #define CLOCK_WALL_TEXT_MAX 32
 /* "2026-11-22T03:04:05.678Z" */
 void clock_wall_text(int64_t wall_ms, char ret_text[CLOCK_WALL_TEXT_MAX]);

@@ -1,9 +1,10 @@
 /*
  * fd_watch.h - the only code that touches uv_poll_t.
  *
- * It hides the close callback's lifetime, and turns an error of the poll itself into "readable and writable", so
- * that the library above (curl, libpq, libmicrohttpd) meets the error itself on its next call.
- * It does not own the descriptor. fd_watch_free() may be called from inside the callback.
+ * It hides the close callback's lifetime, and turns an error of the poll itself into "readable and
+ * writable", so that the library above (curl, libpq, libmicrohttpd) meets the error itself on its
+ * next call. It does not own the descriptor. fd_watch_free() may be called from inside the
+ * callback.
  */
 #ifndef FAILOVER_BASE_FD_WATCH_H
 #define FAILOVER_BASE_FD_WATCH_H

@@ -14,8 +14,8 @@
  *
  * Connections are kept and used again. When a kept one turns out to be dead before any byte of the
  * answer came, curl sends the request once more on a new one; where that must not happen, set
- * `once` (then it ends with ERR_UNREACHABLE) or `fresh`. Redirects are not followed, proxies of the environment not used. http_free() and
- * http_cancel() may be called from inside `done` and on_data.
+ * `once` (then it ends with ERR_UNREACHABLE) or `fresh`. Redirects are not followed, proxies of the
+ * environment not used. http_free() and http_cancel() may be called from inside `done` and on_data.
  */
 #ifndef FAILOVER_BASE_HTTP_H
 #define FAILOVER_BASE_HTTP_H

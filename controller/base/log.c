@@ -67,9 +67,7 @@ static void put_escaped(struct text *text, const char *string, bool quoted)
     for (const unsigned char *c = (const unsigned char *)string; *c != '\0'; c++) {
         char escape[8];
         if (*c == '\n' || *c == '\r' || *c == '\t') {
-            char letter = *c == '\n' ? 'n' : *c == '\r' ? 'r' : 't';
-            snprintf(escape, sizeof escape, "\\%c", letter);
-            put_text(text, escape);
+            put_text(text, *c == '\n' ? "\\n" : *c == '\r' ? "\\r" : "\\t");
         } else if (*c < 0x20 || *c == 0x7f) {
             snprintf(escape, sizeof escape, "\\x%02x", *c);
             put_text(text, escape);

@@ -2,12 +2,12 @@
  * log.h - one line an event, key=value, for the programs (libraries are silent).
  *
  * Under systemd (JOURNAL_STREAM set for stderr) each pair becomes a journal field FAILOVER_<KEY>;
- * on a terminal or pipe the line is "TIME LEVEL message key=value ...". A value with blanks or quotes is
- * quoted. Logging never blocks the loop: when stderr cannot take a line it is dropped and counted, and the
- * count is logged once it can (failures.md J8).
+ * on a terminal or pipe the line is "TIME LEVEL message key=value ...". A value with blanks or
+ * quotes is quoted. Logging never blocks the loop: when stderr cannot take a line it is dropped and
+ * counted, and the count is logged once it can (failures.md J8).
  *
- * error wakes someone, warn was survived, info is every change of state and nothing else, debug is for
- * developers. Secrets never.
+ * error wakes someone, warn was survived, info is every change of state and nothing else, debug is
+ * for developers. Secrets never.
  */
 #ifndef FAILOVER_BASE_LOG_H
 #define FAILOVER_BASE_LOG_H

@@ -16,9 +16,10 @@ struct loop;
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 uv_loop_t *loop_uv(struct loop *loop);
-void loop_run(struct loop *loop);  /* until loop_stop() */
+void loop_run(struct loop *loop); /* until loop_stop() */
 void loop_stop(struct loop *loop);
-/* Runs the loop until *done is true or deadline_ms from now has passed; returns *done. For tests and the CLI. */
+/* Runs the loop until *done is true or deadline_ms from now has passed; returns *done. For tests
+ * and the CLI. */
 _Bool loop_run_until(struct loop *loop, const _Bool *done, uint64_t within_ms);
 
 /* A one-shot timer on CLOCK_BOOTTIME's millisecond grid; re-armed by timer_start. */

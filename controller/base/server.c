@@ -65,7 +65,7 @@ static void reply(struct server_call *call, int status, const char *content_type
 {
     /* libmicrohttpd does not write to it: the mode says that it makes its own copy. */
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(body_len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+        MHD_create_response_from_buffer(body_len, (void *)body, MHD_RESPMEM_MUST_COPY);
     assert(response != NULL);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");

@@ -18,7 +18,7 @@
 #include "controller/base/child.h"
 #include "controller/base/clock.h"
 
-#define WITHIN_MS 20000
+#define WITHIN_MS UINT64_C(20000)
 
 struct outcome {
     bool done;

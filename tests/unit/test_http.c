@@ -22,7 +22,7 @@
 #include "controller/base/fd_watch.h"
 #include "controller/base/http.h"
 
-#define WITHIN_MS 20000
+#define WITHIN_MS UINT64_C(20000)
 
 /* ---- the server ---- */
 
@@ -459,7 +459,7 @@ static void what_was_handed_over_may_change_at_once(void **state)
     char address[64];
     char header[] = "X-A: kept";
     char body[] = "kept";
-    strcpy(address, url);
+    snprintf(address, sizeof address, "%s", url);
     struct outcome outcome = {0};
     start(&outcome,
           (struct http_request){.url = address, .headers = {header}, .body = body, .body_len = 4});

@@ -291,7 +291,7 @@ static void a_long_value_is_shown_by_its_beginning(void **state)
     (void)state;
     char text[1000] = "{\"a\":\"";
     memset(text + 6, 'v', 900);
-    strcpy(text + 906, "\"}");
+    memcpy(text + 906, "\"}", 3);
     read_from(text);
     json_bool(&in, root, "a");
     struct err err = {0};

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,7 +19,7 @@
 #include "controller/base/fd_watch.h"
 #include "controller/base/loop.h"
 
-#define WITHIN_MS 20000
+#define WITHIN_MS UINT64_C(20000)
 
 static struct loop *loop;
 static char trace[256];
@@ -38,6 +39,12 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void note(const char *name)
+{
+    size_t len = strlen(trace);
+    snprintf(trace + len, sizeof trace - len, "%s", name);
+}
+
 struct mark {
     const char *name;
     struct timer *timer;
@@ -49,7 +56,7 @@ struct mark {
 static void fire(void *arg)
 {
     struct mark *mark = arg;
-    strcat(trace, mark->name);
+    note(mark->name);
     mark->done = true;
 }
 
@@ -122,7 +129,7 @@ static void a_stopped_timer_does_not_fire(void **state)
 static void free_both(void *arg)
 {
     struct mark *mark = arg;
-    strcat(trace, mark->name);
+    note(mark->name);
     timer_free(mark->other);
     timer_free(mark->timer);
     mark->done = true;
@@ -227,7 +234,7 @@ static void waiting_ends_when_its_time_is_over(void **state)
 static void stop(void *arg)
 {
     (void)arg;
-    strcat(trace, "s");
+    note("s");
     loop_stop(loop);
 }
 

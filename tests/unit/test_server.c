@@ -23,7 +23,7 @@
 #include "controller/base/http.h"
 #include "controller/base/server.h"
 
-#define WITHIN_MS  20000
+#define WITHIN_MS  UINT64_C(20000)
 #define BODY_LIMIT 100000
 
 static struct loop *loop;
@@ -85,7 +85,7 @@ static int set_up(void **state)
     loop = loop_new();
     http = http_new(loop);
     server = NULL;
-    strcpy(dir, "/tmp/test_server.XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/test_server.XXXXXX");
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/socket", dir);
     return 0;
@@ -413,9 +413,7 @@ static void garbage_and_endless_heads_are_answered_with_an_error_or_shut(void **
     say(raw, "GET /echo HTTP/1.1\r\n");
     bool never = false;
     char line[1024];
-    memset(line, 'x', sizeof line);
-    memcpy(line, "X: ", 3);
-    memcpy(line + sizeof line - 3, "\r\n", 3);
+    snprintf(line, sizeof line, "X: %01000d\r\n", 0);
     for (int i = 0; i < 100 && !raw->ended; i++) {
         (void)!send(raw->fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
         loop_run_until(loop, &never, 1);
