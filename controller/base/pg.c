@@ -90,19 +90,24 @@ static void notice(void *arg, const PGresult *result)
 
 /*
  * libpq 15 has no call for the SQLSTATE of a failed connection, but with PQERRORS_VERBOSE it writes
- * the server's message as "SEVERITY:  SQLSTATE: text", whatever the language. The last one counts:
- * an attempt with TLS may have been followed by one without.
+ * the server's message as "SEVERITY:  SQLSTATE: text", whatever the language, in a line that says
+ * to whom it spoke. The last such line counts: an attempt with TLS may have been followed by one
+ * without.
  */
 static const char *find_sqlstate(const char *message, char ret_sqlstate[6])
 {
     const char *found = NULL;
-    for (const char *at = strstr(message, ":  "); at != NULL; at = strstr(at + 1, ":  ")) {
-        const char *code = at + 3;
-        size_t len = strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-        if (len == 5 && code[5] == ':' && code[6] == ' ') {
+    for (const char *line = message; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n' ? 1 : 0;
+        const char *code = strstr(line, ":  ");
+        if (strncmp(line, "connection to server", 20) != 0 || code == NULL) {
+            continue;
+        }
+        code += 3;
+        if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && code[5] == ':') {
             memcpy(ret_sqlstate, code, 5);
             ret_sqlstate[5] = '\0';
-            found = code + 7;
+            found = code + 6 + strspn(code + 6, " ");
         }
     }
     return found;
