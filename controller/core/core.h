@@ -85,8 +85,8 @@ struct instance_state {
     struct instance_fact fact; /* the latest that answered; else zeroed */
     char detail[TEXT_SIZE];    /* of the latest */
     uint64_t receive_moved_ms; /* standby: when its received WAL was last seen to advance */
-    uint64_t still_since_ms;   /* standby: since when two findings or more showed the same WAL */
-    uint64_t still_findings;   /* how many findings in a row did */
+    uint32_t still_findings;   /* standby: in a row, all asked for after the fence was proven, with
+                                  one WAL end */
 };
 
 struct service_state {
@@ -95,6 +95,7 @@ struct service_state {
 };
 
 struct proxy_route_state {
+    int wished;    /* what was last asked for; -3: nothing yet */
     int confirmed; /* index of the instance whose server was read back as the only open one; -1:
                       none; -2: unknown */
     uint64_t confirmed_ms;
@@ -134,12 +135,14 @@ struct database_state {
     uint64_t suspect_lsn[INSTANCES_MAX]; /* each standby's WAL end, first heard after failure_ms; 0:
                                             not yet */
     bool forced;                         /* a person asked; witnesses and budget are not */
-    bool protest_noted;
-    char held[REASON_SIZE];
-    char held_key[24]; /* the rule that holds it: alarm key */
+    bool late_noted;        /* the state has lasted longer than it should, and that was said */
+    char held[REASON_SIZE]; /* what holds a failover back, in words */
+    int held_by;            /* enum hold (guards.c); 0: nothing */
+    int held_noted;         /* the one that was last said */
 
     /* the step that runs; whose outcome is awaited under `step` */
     uint32_t step;
+    uint64_t step_started_ms;
     uint64_t step_deadline_ms; /* by when the driver must have reported */
     int level;                 /* of the fence_node's levels: running or to run next */
     int fence_round;
@@ -148,7 +151,6 @@ struct database_state {
     int64_t revoked_revision;
     uint64_t proven_ms; /* when evidence was recorded (or loaded): standbys are heard after it */
     int promote_tries;
-    bool promote_dead; /* the candidate must be fenced before another is chosen */
 
     /* async: the loss that a failover now would mean */
     uint64_t primary_lsn;    /* latest write position seen ... */
@@ -165,8 +167,11 @@ struct group_state {
     bool incident_known;
     int64_t incident_revision;
     bool incident_dirty;
-    uint64_t incident_opened_ms; /* its zero on this machine's clock */
-    uint64_t warned_ms;          /* when the clocks were last looked at */
+    uint64_t incident_opened_ms;       /* its zero on this machine's clock */
+    uint64_t people_since_ms;          /* waiting for a person since then; 0: not */
+    uint32_t warn_pending[OBJECTIVES]; /* marked in the record, told once it is saved */
+    uint32_t call_pending;             /* bits of record.alarms: called once the mark is saved */
+    uint32_t tell_ticket;              /* the save that both wait for */
 };
 
 struct request_slot {
@@ -345,9 +350,6 @@ struct core {
     bool defined;
     int64_t definition_revision;
     struct definition def;
-    bool next_waiting; /* a newer definition waits for the running workflows' end */
-    int64_t next_revision;
-    struct definition next_def;
     struct database_state databases[DATABASES_MAX];
     struct service_state services[SERVICES_MAX][INSTANCES_MAX];
     struct proxy_state proxies[PROXIES_MAX];
@@ -366,7 +368,9 @@ struct core {
         struct save_item items[SAVE_ITEMS_MAX];
     } in_flight;
     uint64_t view_sequence;
-    struct core_effects *effects; /* set during core_step only */
+    uint64_t resigned_ms;
+    struct core_effects *effects; /* both are set during core_step only */
+    const struct core_event *event;
 };
 
 void core_init(struct core *core, const char *id, uint64_t now_ms);
@@ -420,7 +424,7 @@ void candidate_choose(const struct core *core, int database, bool after_fence,
                       struct choice *ret_choice);
 /* Instance index of the recorded primary, or -1. */
 int core_primary(const struct core *core, int database);
-/* The instance that a route must lead to now; -1: closed. */
+/* The instance that a route must lead to now; -1: closed; -2: not to be touched now. */
 int core_route_target(const struct core *core, int route);
 bool core_route_agrees(const struct core *core, int route, int proxy);
 struct move_record *core_move(struct core *core, int database);

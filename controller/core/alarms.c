@@ -1,0 +1,180 @@
+/*
+ * alarms.c - what lasts in `status` until its cause is gone, with its age and the next command.
+ *
+ * "A person is called" means: a lasting alarm, an error line in the log, and the configured command
+ * run once. The mark that it was called is recorded before the command runs, so that no change of
+ * leader calls twice.
+ */
+#include "controller/core/private.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STANDING_MS UINT64_C(5000) /* what may pass by itself is an alarm only after that */
+
+static int find(const struct group_record *record, const char *key)
+{
+    for (int i = 0; i < record->alarms_len; i++) {
+        if (strcmp(record->alarms[i].key, key) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void alarm_set(struct core *core, int group, bool wakes, const char *key, const char *command,
+               const char *format, ...)
+{
+    struct group_state *state = &core->groups[group];
+    char text[REASON_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    int at = find(&state->record, key);
+    if (at >= 0) {
+        return; /* it stands already; its first words and its age stay */
+    }
+    if (state->record.alarms_len == ALARMS_MAX) {
+        note_group(core, NOTE_ERROR, "R-M2", group, "no room for alarm %s: %.180s", key, text);
+        return;
+    }
+    at = state->record.alarms_len++;
+    struct alarm_record *alarm = &state->record.alarms[at];
+    memset(alarm, 0, sizeof *alarm);
+    text_copy(alarm->key, sizeof alarm->key, key);
+    text_copy(alarm->text, sizeof alarm->text, text);
+    text_copy(alarm->command, sizeof alarm->command, command);
+    alarm->since_wall_ms = core->wall_ms;
+    alarm->wakes = wakes;
+    uint32_t ticket = dirty_group(core, group);
+    if (wakes) {
+        alarm->called = true;
+        state->call_pending |= 1u << at;
+        state->tell_ticket = ticket;
+    }
+    note_group(core, wakes ? NOTE_ERROR : NOTE_WARN, "R-M1", group, "alarm %s: %.180s", key, text);
+}
+
+void alarm_clear(struct core *core, int group, const char *key)
+{
+    struct group_state *state = &core->groups[group];
+    int at = find(&state->record, key);
+    if (at < 0) {
+        return;
+    }
+    note_group(core, NOTE_INFO, "R-M3", group, "alarm %s is over", key);
+    uint32_t below = state->call_pending & ((1u << at) - 1u);
+    uint32_t above = (state->call_pending >> (at + 1)) << at;
+    state->call_pending = below | above;
+    memmove(&state->record.alarms[at], &state->record.alarms[at + 1],
+            sizeof state->record.alarms[0] * (size_t)(state->record.alarms_len - at - 1));
+    state->record.alarms_len--;
+    dirty_group(core, group);
+}
+
+static void key_of(char *key, size_t size, const char *what, const char *name)
+{
+    text_format(key, size, "%s.%s", what, name);
+}
+
+/* An alarm for as long as `on` holds. */
+static void standing(struct core *core, int group, bool on, const char *what, const char *name,
+                     const char *command, const char *text)
+{
+    char key[NAME_SIZE * 2];
+    key_of(key, sizeof key, what, name);
+    if (on) {
+        alarm_set(core, group, false, key, command, "%s", text);
+    } else {
+        alarm_clear(core, group, key);
+    }
+}
+
+static void review_redundancy(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    int g = db_group(core, db);
+    int primary = core_primary(core, db);
+    const char *name = core->def.databases[db].name;
+    bool known = primary >= 0 && d->state == DB_NORMAL &&
+                 d->instances[primary].fact.role == ROLE_PRIMARY &&
+                 core->now_ms - d->since_ms >= STANDING_MS;
+    if (!known || core->def.databases[db].instances_len < 2) {
+        return;
+    }
+    char text[REASON_SIZE];
+    text_format(text, sizeof text, "%s: no redundancy: no standby streams from %s", name,
+                instance_node(core, db, primary));
+    standing(core, g, core_redundancy(core, db) == 0, "redundancy", name,
+             "attach a standby to the primary (rebuild the old one by pg_basebackup)", text);
+    bool weak =
+        core->def.databases[db].durability == DURABILITY_SYNC && !core_sync_enforced(core, db);
+    text_format(
+        text, sizeof text,
+        "%s: counts as asynchronous: synchronous_standby_names is '%.80s', the definition declares another",
+        name, d->instances[primary].fact.sync_names);
+    standing(core, g, weak, "durability", name,
+             "set synchronous_standby_names as declared, or change the definition", text);
+}
+
+/* The primary answers, but something is wrong that is no reason for a failover (design §6). */
+static void review_primary(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    int primary = core_primary(core, db);
+    if (primary < 0) {
+        return;
+    }
+    const struct instance_state *state = &d->instances[primary];
+    enum cause cause = state->health.cause;
+    bool on = d->state == DB_NORMAL && cause != CAUSE_OK && cause != CAUSE_NEVER_PROBED &&
+              !cause_is_failure(cause) && core->now_ms - state->health.last_good_ms >= STANDING_MS;
+    char text[REASON_SIZE];
+    text_format(text, sizeof text, "%s: primary on %s: %s: %.120s (no failover for this)",
+                core->def.databases[db].name, instance_node(core, db, primary), cause_names[cause],
+                state->detail);
+    if (on || cause == CAUSE_OK || d->state != DB_NORMAL) {
+        standing(core, db_group(core, db), on, "primary", core->def.databases[db].name,
+                 "failoverctl status", text);
+    }
+}
+
+static void review_routes(struct core *core, int g)
+{
+    for (int r = 0; r < core->def.routes_len; r++) {
+        const struct route_def *route = &core->def.routes[r];
+        int db =
+            route->database >= 0 ? route->database : core->def.services[route->service].database;
+        if (db_group(core, db) != g) {
+            continue;
+        }
+        for (int i = 0; i < route->proxies_len; i++) {
+            const struct proxy_state *proxy = &core->proxies[route->proxies[i]];
+            const char *name = core->def.proxies[route->proxies[i]].name;
+            char text[REASON_SIZE];
+            bool silent =
+                proxy->silent_since_ms != 0 && core->now_ms - proxy->silent_since_ms >= STANDING_MS;
+            text_format(text, sizeof text, "proxy %s does not answer on its runtime API: %.120s",
+                        name, proxy->routes[r].error);
+            if (silent || proxy->silent_since_ms == 0) {
+                standing(core, g, silent, "proxy", name, "failoverctl status", text);
+            }
+        }
+    }
+}
+
+void alarms_review(struct core *core)
+{
+    if (!core->leading || !core->loaded) {
+        return;
+    }
+    for (int db = 0; db < core->def.databases_len; db++) {
+        review_redundancy(core, db);
+        review_primary(core, db);
+    }
+    for (int g = 0; g < core->def.groups_len; g++) {
+        review_routes(core, g);
+    }
+}

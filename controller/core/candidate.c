@@ -1,0 +1,289 @@
+/*
+ * candidate.c - which standby may become the primary, and what that would lose (design §8,
+ * "Choosing").
+ *
+ * Asked twice with one code: before the fence (who would pass now; with nobody, nothing is fenced)
+ * and after the evidence (standbys heard since then: we know where their WAL ends). Then the most
+ * WAL wins, then priority, then the order of the definition, so that every controller chooses alike
+ * from the same facts.
+ *
+ * Sync: when the primary was seen to enforce exactly the permit's entries, of each entry n - k + 1
+ * members must have been heard, and only members are candidates: then no acknowledged commit is
+ * missing on the one with the most WAL. Otherwise the database counts as asynchronous: the
+ * estimated loss, with the sample's age counted, must stay within max_lag or within what a person
+ * accepted.
+ */
+#include "controller/core/private.h"
+
+#include <string.h>
+
+#define HEARD_FINDINGS                                                                             \
+    2 /* in a row that show the same end of WAL, while a receiver is still connected */
+
+static void refuse(struct candidate_verdict *verdict, const char *text)
+{
+    text_copy(verdict->reason, sizeof verdict->reason, text);
+}
+
+static bool listed(const char names[][NAME_SIZE], int len, const char *name)
+{
+    for (int i = 0; i < len; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool role_excludes(const struct core *core, int db, int i, struct candidate_verdict *verdict)
+{
+    const struct move_record *move = core_move_of(core, db);
+    const struct database_record *record = db_record_of(core, db);
+    const char *node = instance_node(core, db, i);
+    if (move == NULL && i == core_primary(core, db)) {
+        refuse(verdict, "it is the primary");
+    } else if (move != NULL && strcmp(move->from, node) == 0) {
+        refuse(verdict, "it is the primary that is being replaced");
+    } else if (move != NULL && strcmp(move->fence_node, node) == 0) {
+        refuse(verdict, "it is being fenced");
+    } else if ((move != NULL && listed(move->burnt, move->burnt_len, node)) ||
+               (record != NULL && listed(record->burnt, record->burnt_len, node))) {
+        refuse(verdict, "it may bear a timeline that did not complete; it must be rebuilt by copy");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool facts_exclude(const struct core *core, int db, int i, struct candidate_verdict *verdict)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct instance_state *state = &d->instances[i];
+    const struct instance_fact *fact = &state->fact;
+    uint64_t limit = fresh_limit_ms(core);
+    char *to = verdict->reason;
+    size_t size = sizeof verdict->reason;
+    if (!fact->answered) {
+        text_format(to, size, "it has not answered yet (%s)", cause_names[state->health.cause]);
+    } else if (core->now_ms - fact->answered_ms > limit) {
+        text_format(to, size, "last heard %llu ms ago (limit %llu ms): %s",
+                    (unsigned long long)(core->now_ms - fact->answered_ms),
+                    (unsigned long long)limit, cause_names[state->health.cause]);
+    } else if (fact->role != ROLE_STANDBY) {
+        text_format(to, size, "its role is %s, not standby", role_names[fact->role]);
+    } else if (state->health.cause != CAUSE_OK) {
+        text_format(to, size, "%s", cause_names[state->health.cause]);
+    } else if (fact->system_id != d->permit.system_id) {
+        text_format(to, size, "its system id is %llu, the permit's %llu",
+                    (unsigned long long)fact->system_id, (unsigned long long)d->permit.system_id);
+    } else if (fact->timeline != d->permit.timeline) {
+        text_format(to, size, "it is on timeline %u, the recorded history is on %u", fact->timeline,
+                    d->permit.timeline);
+    } else if (fact->receive_lsn == 0) {
+        refuse(verdict, "where its WAL ends is not known");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* "Heard": we know where its WAL ends, by findings asked for after the evidence. */
+static bool is_unheard(const struct core *core, int db, int i, struct candidate_verdict *verdict)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct instance_state *state = &d->instances[i];
+    if (state->fact.asked_ms < d->proven_ms) {
+        refuse(verdict, "not heard since the fence was proven");
+        return true;
+    }
+    if (state->still_findings < HEARD_FINDINGS) {
+        refuse(verdict, "its WAL has not been seen at rest since the fence was proven");
+        return true;
+    }
+    return false;
+}
+
+static bool is_member(const struct permit_record *permit, int entry, const char *name)
+{
+    const struct sync_entry_record *sync = &permit->sync[entry];
+    return listed(sync->members, sync->members_len, name);
+}
+
+/* Of each entry, n - k + 1 members must be among those who pass. */
+static bool entries_heard(const struct core *core, int db, const struct choice *choice, char *text,
+                          size_t size)
+{
+    const struct permit_record *permit = &core->databases[db].permit;
+    for (int e = 0; e < permit->sync_len; e++) {
+        int heard = 0;
+        for (int v = 0; v < choice->verdicts_len; v++) {
+            int i = choice->verdicts[v].instance;
+            if (choice->verdicts[v].passes &&
+                is_member(permit, e, core->def.databases[db].instances[i].name)) {
+                heard++;
+            }
+        }
+        int needed = permit->sync[e].members_len - permit->sync[e].k + 1;
+        if (heard < needed) {
+            text_format(
+                text, size,
+                "%d of sync entry %d's %d standbys heard, %d needed: an acknowledged commit could be missing",
+                heard, e + 1, permit->sync[e].members_len, needed);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool member_of_any(const struct core *core, int db, int i)
+{
+    const struct permit_record *permit = &core->databases[db].permit;
+    for (int e = 0; e < permit->sync_len; e++) {
+        if (is_member(permit, e, core->def.databases[db].instances[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* More WAL, then the plan's own choice, then priority, then the definition's order. */
+static bool is_better(const struct core *core, int db, int a, int b)
+{
+    const struct instance_state *states = core->databases[db].instances;
+    const struct instance_def *defs = core->def.databases[db].instances;
+    const struct move_record *move = core_move_of(core, db);
+    if (states[a].fact.receive_lsn != states[b].fact.receive_lsn) {
+        return states[a].fact.receive_lsn > states[b].fact.receive_lsn;
+    }
+    if (move != NULL && move->planned[0] != '\0') {
+        bool planned_a = strcmp(move->planned, instance_node(core, db, a)) == 0;
+        bool planned_b = strcmp(move->planned, instance_node(core, db, b)) == 0;
+        if (planned_a != planned_b) {
+            return planned_a;
+        }
+    }
+    return defs[a].priority > defs[b].priority;
+}
+
+static void pick(const struct core *core, int db, bool proven, struct choice *choice)
+{
+    for (int v = 0; v < choice->verdicts_len; v++) {
+        struct candidate_verdict *verdict = &choice->verdicts[v];
+        if (!verdict->passes) {
+            continue;
+        }
+        if (proven && !member_of_any(core, db, verdict->instance)) {
+            continue; /* heard, but commits were not acknowledged by waiting for it */
+        }
+        if (choice->chosen < 0 || is_better(core, db, verdict->instance, choice->chosen)) {
+            choice->chosen = verdict->instance;
+        }
+    }
+}
+
+/* Design §8 and failures.md F12, F13: the last known write position, moved on at its rate until the
+ * failure. */
+static void estimate_loss(const struct core *core, int db, struct choice *choice)
+{
+    const struct database_state *d = &core->databases[db];
+    if (d->primary_lsn_ms == 0) {
+        return;
+    }
+    int primary = core_primary(core, db);
+    const struct health *health = primary >= 0 ? &d->instances[primary].health : NULL;
+    uint64_t until = core->now_ms;
+    if (health != NULL && health->first_bad_ms != 0 && health->cause == CAUSE_REFUSED) {
+        until = health->first_bad_ms;
+    } else if (d->proven_ms != 0 && d->proven_ms < until) {
+        until = d->proven_ms;
+    }
+    uint64_t age = until > d->primary_lsn_ms ? until - d->primary_lsn_ms : 0;
+    uint64_t end = d->primary_lsn + d->bytes_per_s * age / 1000;
+    uint64_t has = d->instances[choice->chosen].fact.receive_lsn;
+    choice->loss_known = true;
+    choice->loss_bytes = end > has ? end - has : 0;
+}
+
+static void check_loss(const struct core *core, int db, struct choice *choice)
+{
+    const struct move_record *move = core_move_of(core, db);
+    uint64_t limit = core->def.databases[db].max_lag_bytes;
+    if (move != NULL && move->accept_loss_bytes > limit) {
+        limit = move->accept_loss_bytes;
+    }
+    estimate_loss(core, db, choice);
+    if (choice->loss_known && choice->loss_bytes <= limit) {
+        return;
+    }
+    if (!choice->loss_known && move != NULL && move->accept_loss_bytes > 0) {
+        return; /* a person accepted a loss, knowing that it cannot be estimated */
+    }
+    if (choice->loss_known) {
+        text_format(
+            choice->reason, sizeof choice->reason,
+            "%s would lose an estimated %llu bytes (limit %llu): asynchronous, or not seen to enforce its sync entry",
+            instance_node(core, db, choice->chosen), (unsigned long long)choice->loss_bytes,
+            (unsigned long long)limit);
+    } else {
+        text_format(
+            choice->reason, sizeof choice->reason,
+            "the loss with %s cannot be estimated: this controller never saw the primary's position",
+            instance_node(core, db, choice->chosen));
+    }
+    choice->chosen = -1;
+}
+
+static void judge(const struct core *core, int db, int i, bool after_fence, struct choice *choice)
+{
+    struct candidate_verdict *verdict = &choice->verdicts[choice->verdicts_len++];
+    memset(verdict, 0, sizeof *verdict);
+    verdict->instance = i;
+    if (role_excludes(core, db, i, verdict) || facts_exclude(core, db, i, verdict) ||
+        (after_fence && is_unheard(core, db, i, verdict))) {
+        return;
+    }
+    verdict->passes = true;
+    text_copy(verdict->reason, sizeof verdict->reason, "passes");
+}
+
+static void say_why_nobody(const struct core *core, int db, struct choice *choice)
+{
+    size_t used = 0;
+    for (int v = 0; v < choice->verdicts_len && used + 8 < sizeof choice->reason; v++) {
+        text_format(choice->reason + used, sizeof choice->reason - used, "%s%s: %s",
+                    used > 0 ? "; " : "", instance_node(core, db, choice->verdicts[v].instance),
+                    choice->verdicts[v].reason);
+        used = strnlen(choice->reason, sizeof choice->reason);
+    }
+}
+
+void candidate_choose(const struct core *core, int db, bool after_fence, struct choice *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->chosen = -1;
+    for (int i = 0; i < core->def.databases[db].instances_len; i++) {
+        judge(core, db, i, after_fence, ret);
+    }
+    bool proven = core->databases[db].permit.sync_len > 0 && core_sync_enforced(core, db);
+    if (proven && !entries_heard(core, db, ret, ret->reason, sizeof ret->reason)) {
+        const struct move_record *move = core_move_of(core, db);
+        if (move == NULL || move->accept_loss_bytes == 0) {
+            size_t used = strnlen(ret->reason, sizeof ret->reason);
+            if (used + 4 < sizeof ret->reason) {
+                struct choice words = *ret;
+                say_why_nobody(core, db, &words);
+                text_format(ret->reason + used, sizeof ret->reason - used, " (%s)", words.reason);
+            }
+            return;
+        }
+        proven = false; /* a person accepted a loss: as asynchronous */
+    }
+    pick(core, db, proven, ret);
+    if (ret->chosen < 0) {
+        say_why_nobody(core, db, ret);
+    } else if (proven) {
+        ret->loss_known = true;
+    } else {
+        check_loss(core, db, ret);
+    }
+}

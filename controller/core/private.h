@@ -1,0 +1,184 @@
+/*
+ * private.h - what the core's files share. Every function here is pure: it reads and changes the
+ * core it is given and appends effects.
+ */
+#ifndef FAILOVER_CORE_PRIVATE_H
+#define FAILOVER_CORE_PRIVATE_H
+
+#include <stddef.h>
+
+#include "controller/core/core.h"
+
+/* What a rule can react to. ON_REVIEW comes after every event: guards look at facts, not at edges.
+ */
+#define RULE_EVENT_LIST(X)                                                                         \
+    X(ON_REVIEW, "review")                                                                         \
+    X(ON_LOADED, "loaded")                                                                         \
+    X(ON_NOT_LEADING, "not leading")                                                               \
+    X(ON_SAVED, "saved")                                                                           \
+    X(ON_FENCE_PROVEN, "fence proven")                                                             \
+    X(ON_FENCE_FAILED, "fence failed")                                                             \
+    X(ON_CONFIRMED, "person confirms")                                                             \
+    X(ON_PROMOTED, "promoted")                                                                     \
+    X(ON_PROMOTE_FAILED, "promotion failed")                                                       \
+    X(ON_FORCED, "person forces")                                                                  \
+    X(ON_JOINED, "its node is fenced")
+
+enum rule_event {
+#define X(id, name) id,
+    RULE_EVENT_LIST(X)
+#undef X
+        RULE_EVENTS
+};
+
+typedef bool (*rule_guard)(const struct core *core, int db);
+typedef void (*rule_action)(struct core *core, int db);
+
+#define STAY       (-1)
+#define BIT(state) (UINT64_C(1) << (state))
+
+struct core_rule {
+    const char *id;
+    uint64_t from;
+    enum rule_event on;
+    rule_guard when;
+    const char *when_name;
+    int to;
+    rule_action act;
+    const char *act_name;
+    const char *why;
+};
+
+/* rules.c */
+bool core_rules_run(struct core *core, int db, enum rule_event on);
+/* What a state and an event may meet without a row, and why that is right; NULL: it must have one.
+ */
+const char *core_rule_ignored(enum db_state state, enum rule_event on);
+
+/* effects.c */
+struct effect *effect_add(struct core *core, enum effect_type type);
+enum note_level { NOTE_ERROR, NOTE_WARN, NOTE_INFO, NOTE_DEBUG };
+void note(struct core *core, enum note_level level, const char *rule, int db, int from, int to,
+          const char *format, ...) __attribute__((format(printf, 7, 8)));
+void note_group(struct core *core, enum note_level level, const char *rule, int group,
+                const char *format, ...) __attribute__((format(printf, 5, 6)));
+void text_copy(char *to, size_t size, const char *from);
+void text_format(char *to, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* save.c: the records that changed, and the one write in flight */
+uint32_t dirty_group(struct core *core,
+                     int group); /* the ticket of the save that will hold the change */
+uint32_t dirty_incident(struct core *core, int group);
+uint32_t dirty_permit(struct core *core, int db);
+uint32_t dirty_request(struct core *core, int slot);
+void await_save(struct core *core, int db, uint32_t ticket);
+void save_flush(struct core *core);
+void save_accepted(struct core *core, uint32_t ticket, int64_t revision);
+void save_reset(struct core *core);
+
+/* health.c */
+void health_init(struct health *health, uint64_t now_ms);
+/* True when the opinion changed. */
+bool health_take(struct health *health, const struct profile *profile, enum cause cause,
+                 uint64_t asked_ms, uint64_t answered_ms);
+void health_forget_failures(struct health *health);
+void instance_take(struct core *core, int db, int instance, const struct instance_fact *fact);
+uint64_t fresh_limit_ms(const struct core *core); /* older findings are no evidence */
+bool core_is_blind(const struct core *core);
+
+/* witness.c: who sees what */
+struct witness_verdict {
+    bool agree;             /* the primary is down, by everybody who has a vote */
+    char text[REASON_SIZE]; /* who disagrees, or who agreed */
+};
+void witness_ask(const struct core *core, int db, struct witness_verdict *ret);
+
+/* actions.c: guards and actions that the table names */
+#define CORE_GUARDS(X)                                                                             \
+    X(always)                                                                                      \
+    X(exactly_one_primary)                                                                         \
+    X(primary_seems_down) X(primary_is_back) X(nothing_holds) X(a_rule_holds_it_back)              \
+        X(the_hold_changed) X(a_level_runs_late) X(no_level_is_left) X(retry_is_due)               \
+            X(the_old_primary_lives) X(a_candidate_passes) X(choice_is_late)                       \
+                X(timeline_is_unexpected) X(candidate_is_primary) X(candidate_forked)              \
+                    X(candidate_can_be_asked_again) X(candidate_is_lost) X(promotion_runs_late)    \
+                        X(promotion_is_stuck) X(routes_agree) X(business_works) X(it_takes_long)   \
+                            X(new_primary_fails) X(record_contradicts) X(record_is_parked)         \
+                                X(record_says_fence) X(record_says_choose) X(record_says_promote)  \
+                                    X(record_says_redirect) X(record_says_verify) X(never_adopted) \
+                                        X(several_protest)
+#define CORE_ACTIONS(X)                                                                            \
+    X(nothing)                                                                                     \
+    X(drop_plans)                                                                                  \
+    X(adopt) X(suspect) X(let_go) X(revoke) X(join) X(say_held) X(start_levels) X(start_level)     \
+        X(next_level) X(call_for_fence) X(record_evidence) X(begin_choice) X(cancel_evidence)      \
+            X(grant) X(call_for_candidate) X(accept_loss) X(promote) X(observe_candidate)          \
+                X(record_primary) X(refence) X(call_for_promotion) X(begin_redirect)               \
+                    X(begin_verify) X(close_move) X(abandon_move) X(finish_move) X(say_late)       \
+                        X(park) X(take_up_fence) X(take_up_choice) X(take_up_promotion)            \
+                            X(take_up_redirect) X(take_up_verify) X(say_protest)
+#define X(name) bool name(const struct core *core, int db);
+CORE_GUARDS(X)
+#undef X
+#define X(name) void name(struct core *core, int db);
+CORE_ACTIONS(X)
+#undef X
+
+/* guards.c */
+enum hold {
+    HOLD_NONE,
+    HOLD_STALL,
+    HOLD_BLIND,
+    HOLD_WITNESS,
+    HOLD_PAUSED,
+    HOLD_MANUAL,
+    HOLD_BUDGET,
+    HOLD_CANDIDATE,
+    HOLD_NEIGHBOUR,
+    HOLDS
+};
+extern const char *const hold_names[];
+enum hold hold_of(const struct core *core, int db, char *ret_text, size_t size);
+
+/* routes.c */
+void routes_review(struct core *core);
+void routes_done(struct core *core, const struct core_event *event);
+void routes_reset(struct core *core);
+/* All routes of the database and of its services agree, silent proxies apart. */
+bool routes_settled(const struct core *core, int db);
+bool route_belongs(const struct core *core, int route, int db);
+
+/* clocks.c: incidents */
+void incident_open(struct core *core, int group, int db, const char *id);
+void incident_join(struct core *core, int group, int db);
+void incident_note(struct core *core, int group, const char *rule, const char *text);
+void clocks_review(struct core *core);
+void clocks_saved(struct core *core);
+void incident_end(struct core *core, int group);
+void incident_give_up(struct core *core, int group, const char *why);
+void incident_moved(struct core *core, int db, const char *to, const char *evidence,
+                    uint64_t loss_bytes);
+uint64_t incident_age_ms(const struct group_state *group, uint64_t now_ms);
+
+/* alarms.c */
+void alarm_set(struct core *core, int group, bool wakes, const char *key, const char *command,
+               const char *format, ...) __attribute__((format(printf, 6, 7)));
+void alarm_clear(struct core *core, int group, const char *key);
+void alarms_review(struct core *core);
+
+/* requests.c */
+void requests_review(struct core *core);
+
+/* workflow.c */
+struct move_record *move_start(struct core *core, int db);
+int db_group(const struct core *core, int db);
+struct database_record *db_record(struct core *core, int db);
+const struct database_record *db_record_of(const struct core *core, int db);
+int node_instance(const struct core *core, int db, const char *node); /* or -1 */
+const char *instance_node(const struct core *core, int db, int instance);
+bool sync_names_match(const char *names, const struct permit_record *permit);
+bool is_moving(const struct core *core, int db);
+uint64_t earlier(uint64_t a, uint64_t b);
+
+#endif
