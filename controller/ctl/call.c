@@ -1,0 +1,257 @@
+#include "controller/ctl/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/base/http.h"
+#include "controller/base/json.h"
+#include "controller/base/loop.h"
+
+#define ANSWER_MAX (16u << 20)
+
+struct caller {
+    struct loop *loop;
+    struct http *http;
+    int first; /* the socket that answered last */
+    bool done;
+    struct call_answer *answer;
+};
+
+struct caller *caller_new(void)
+{
+    struct caller *caller = calloc(1, sizeof *caller);
+    if (caller == NULL) {
+        abort();
+    }
+    caller->loop = loop_new();
+    caller->http = http_new(caller->loop);
+    return caller;
+}
+
+void caller_free(struct caller *caller)
+{
+    if (caller == NULL) {
+        return;
+    }
+    http_free(caller->http);
+    loop_free(caller->loop);
+    free(caller);
+}
+
+/* ---- one request ---- */
+
+static void clean_text(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
+        if (*at < 0x20 || *at == 0x7f) {
+            *at = ' ';
+        }
+    }
+}
+
+static void clean(json_t *value)
+{
+    const char *key;
+    json_t *item;
+    size_t index;
+    if (json_is_array(value)) {
+        json_array_foreach(value, index, item)
+        {
+            clean(item);
+        }
+    } else if (json_is_object(value)) {
+        json_object_foreach(value, key, item)
+        {
+            if (strcmp(key, "yaml") != 0) {
+                clean(item);
+            }
+        }
+    } else if (json_is_string(value)) {
+        char *copy = strdup(json_string_value(value));
+        if (copy != NULL) {
+            clean_text(copy);
+            (void)json_string_set_nocheck(value, copy);
+            free(copy);
+        }
+    }
+}
+
+static void on_done(void *arg, const struct http_answer *http)
+{
+    struct caller *caller = arg;
+    struct call_answer *answer = caller->answer;
+    caller->done = true;
+    answer->reached = http->err.code == ERR_NONE;
+    answer->maybe_sent = !answer->reached && http->sent;
+    if (!answer->reached) {
+        (void)snprintf(answer->text, sizeof answer->text, "%s", http->err.text);
+        return;
+    }
+    answer->status = http->status;
+    answer->raw = strndup(http->body, http->body_len);
+    answer->body = json_parse(http->body, http->body_len, ANSWER_MAX, NULL);
+    clean(answer->body);
+    if (http->status >= 400) {
+        (void)snprintf(answer->text, sizeof answer->text, "%s",
+                       member_text(answer->body, "error", "the controller did not say why"));
+    }
+}
+
+void call_one(struct ctl *ctl, int socket, const char *method, const char *path, const json_t *body,
+              struct call_answer *ret_answer)
+{
+    struct caller *caller = ctl->caller;
+    char url[512];
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    memset(ret_answer, 0, sizeof *ret_answer);
+    ret_answer->socket = ctl->sockets[socket];
+    (void)snprintf(url, sizeof url, "http://failoverd%s", path);
+    struct http_request request = {.method = method,
+                                   .url = url,
+                                   .unix_socket = ctl->sockets[socket],
+                                   .headers = {"Content-Type: application/json"},
+                                   .body = text,
+                                   .body_len = text == NULL ? 0 : strlen(text),
+                                   .body_limit = ANSWER_MAX,
+                                   .deadline_ms = CALL_DEADLINE_MS,
+                                   .done = on_done,
+                                   .arg = caller};
+    caller->answer = ret_answer;
+    caller->done = false;
+    struct http_op *op = http_start(caller->http, &request);
+    if (!loop_run_until(caller->loop, &caller->done, CALL_DEADLINE_MS + 1000)) {
+        http_cancel(op);
+        ret_answer->maybe_sent = true;
+        (void)snprintf(ret_answer->text, sizeof ret_answer->text, "no answer");
+    }
+    free(text);
+}
+
+void call_done(struct call_answer *answer)
+{
+    json_decref(answer->body);
+    free(answer->raw);
+    answer->body = NULL;
+    answer->raw = NULL;
+}
+
+/* ---- whichever answers ---- */
+
+/* "SOCKET: why; SOCKET: why" */
+static void list_silent(char *text, size_t size, const struct call_answer *answer)
+{
+    size_t len = strlen(text);
+    (void)snprintf(text + len, size - len, "%s%s: %.120s", len > 0 ? "; " : "", answer->socket,
+                   answer->text);
+}
+
+void call(struct ctl *ctl, const char *method, const char *path, const json_t *body,
+          struct call_answer *ret_answer)
+{
+    struct caller *caller = ctl->caller;
+    char text[sizeof ret_answer->text] = "";
+    bool maybe_sent = false;
+    for (int i = 0; i < ctl->sockets_len; i++) {
+        int socket = (caller->first + i) % ctl->sockets_len;
+        call_one(ctl, socket, method, path, body, ret_answer);
+        if (ret_answer->reached) {
+            caller->first = socket;
+            return;
+        }
+        maybe_sent = maybe_sent || ret_answer->maybe_sent;
+        list_silent(text, sizeof text, ret_answer);
+        if (i < ctl->sockets_len - 1) {
+            call_done(ret_answer);
+        }
+    }
+    ret_answer->maybe_sent = maybe_sent;
+    (void)snprintf(ret_answer->text, sizeof ret_answer->text, "%s", text);
+}
+
+static bool got(struct call_answer *answer, enum ctl_exit *ret_exit)
+{
+    if (!answer->reached) {
+        ctl_complain("no controller can be reached: %s", answer->text);
+        *ret_exit = CTL_UNREACHABLE;
+        return false;
+    }
+    if (answer->status != 200 || answer->body == NULL) {
+        ctl_complain("the controller at %s answered %d: %s", answer->socket, answer->status,
+                     answer->status >= 400 ? answer->text : "not the answer that was expected");
+        *ret_exit = answer->status >= 500 ? CTL_RUNNING : CTL_REFUSED;
+        return false;
+    }
+    return true;
+}
+
+bool call_get(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
+              enum ctl_exit *ret_exit)
+{
+    call(ctl, "GET", path, NULL, ret_answer);
+    return got(ret_answer, ret_exit);
+}
+
+static int rank(const struct call_answer *answer)
+{
+    if (!answer->reached || answer->status != 200 || answer->body == NULL) {
+        return 0;
+    }
+    if (member_true(json_object_get(answer->body, "controller"), "leading")) {
+        return 3;
+    }
+    return member_true(json_object_get(answer->body, "etcd"), "reachable") ? 2 : 1;
+}
+
+bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit *ret_exit)
+{
+    struct call_answer best = {0};
+    char text[sizeof best.text] = "";
+    for (int i = 0; i < ctl->sockets_len && rank(&best) < 3; i++) {
+        struct call_answer answer;
+        call_one(ctl, (ctl->caller->first + i) % ctl->sockets_len, "GET", "/v1/status", NULL,
+                 &answer);
+        if (!answer.reached) {
+            list_silent(text, sizeof text, &answer);
+        }
+        if (i == 0 || rank(&answer) > rank(&best)) {
+            call_done(&best);
+            best = answer;
+        } else {
+            call_done(&answer);
+        }
+    }
+    if (!best.reached) {
+        (void)snprintf(best.text, sizeof best.text, "%s", text);
+    }
+    *ret_answer = best;
+    return got(ret_answer, ret_exit);
+}
+
+/* ---- members ---- */
+
+const char *member_text(const json_t *object, const char *key, const char *absent)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? absent : text;
+}
+
+long long member_number(const json_t *object, const char *key, long long absent)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_real(value)) {
+        return (long long)json_real_value(value);
+    }
+    return json_is_integer(value) ? json_integer_value(value) : absent;
+}
+
+bool member_true(const json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key));
+}
+
+bool member_null(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return value == NULL || json_is_null(value);
+}

@@ -1,0 +1,55 @@
+/*
+ * call.h - failoverctl's way to the controllers: one request at a time, to whichever answers.
+ *
+ * The sockets are tried in their order, beginning with the one that answered last; a controller
+ * that refuses the connection or does not answer within CALL_DEADLINE_MS is passed over. A write is
+ * sent under an id of the caller's making, so that sending it again through the other controller
+ * after a lost answer is harmless.
+ *
+ * What the controllers report was written by servers and people: control characters in it are
+ * replaced, so that no text can drive the operator's terminal (not in `raw`, and not in a
+ * definition's YAML).
+ */
+#ifndef FAILOVER_CTL_CALL_H
+#define FAILOVER_CTL_CALL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "controller/ctl/command.h"
+
+#define CALL_DEADLINE_MS 5000
+
+struct call_answer {
+    bool reached;    /* an HTTP answer came */
+    bool maybe_sent; /* not reached, but a controller may have taken the request */
+    int status;
+    json_t *body; /* NULL: none, or no JSON */
+    char *raw;
+    char text[512]; /* not reached, or status >= 400: why */
+    const char *socket;
+};
+
+struct caller *caller_new(void);
+void caller_free(struct caller *caller);
+
+/* To the first controller that answers. Always to be followed by call_done(). */
+void call(struct ctl *ctl, const char *method, const char *path, const json_t *body,
+          struct call_answer *ret_answer);
+/* To this one only. */
+void call_one(struct ctl *ctl, int socket, const char *method, const char *path, const json_t *body,
+              struct call_answer *ret_answer);
+void call_done(struct call_answer *answer);
+/* GET from the first that answers with 200; else says why and sets the exit code. */
+bool call_get(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
+              enum ctl_exit *ret_exit);
+/* The status of the leader if one of the controllers is it, else of one that reaches etcd. */
+bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit *ret_exit);
+
+/* Members of an answer, with what is shown when they are absent. */
+const char *member_text(const json_t *object, const char *key, const char *absent);
+long long member_number(const json_t *object, const char *key, long long absent);
+bool member_true(const json_t *object, const char *key);
+bool member_null(const json_t *object, const char *key); /* null or absent */
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * The commands of failoverctl: one table, from which parsing, the help and the usage lines come.
+ */
+#include "controller/ctl/command.h"
+
+#define ASK_OPTIONS (OPT(OPT_REASON) | OPT(OPT_WAIT) | OPT(OPT_NO_WAIT) | OPT(OPT_TIMEOUT))
+
+const struct command commands[] = {
+    {.name = "status",
+     .args = "[--watch] [--json]",
+     .about = "what is where, whether it works, and what to do next",
+     .help =
+         "The first line of each group is the verdict in plain words. Every observation stands with its\n"
+         "age; a role is shown only while it is fresh, and \"writable\" means that a write was tried.\n"
+         "With several sockets the leader's answer is preferred.\n"
+         "\n"
+         "  failoverctl status\n"
+         "  failoverctl status --watch\n"
+         "  failoverctl status --json | jq '.groups[].databases[] | {name, primary, writable}'\n",
+     .takes = OPT(OPT_WATCH) | OPT(OPT_JSON),
+     .run = ctl_status},
+    {.name = "check",
+     .args = "FILE",
+     .about = "read a cluster definition and report every error at once",
+     .help =
+         "Needs no controller. Prints each complaint with line, column and path, then the times that\n"
+         "follow from the profile. Exit 2 when the definition has errors.\n"
+         "\n"
+         "  failoverctl check cluster.yaml\n",
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_check},
+    {.name = "apply",
+     .args = "FILE [--yes] [--reason TEXT]",
+     .about = "store a cluster definition; running controllers take it up",
+     .help =
+         "Checks the file, shows the difference from the stored definition, asks, and stores it if nobody\n"
+         "else has changed it meanwhile. The first apply works the same way. Then shows which controllers\n"
+         "run it; while a failover is under way the new definition waits for its end.\n"
+         "\n"
+         "  failoverctl apply cluster.yaml --reason 'add the third standby'\n"
+         "  failoverctl apply -y cluster.yaml\n",
+     .takes = OPT(OPT_YES) | OPT(OPT_REASON) | OPT(OPT_TIMEOUT),
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_apply},
+    {.name = "config",
+     .args = "show [--json]",
+     .about = "the stored cluster definition",
+     .help = "The text on standard output, its revision, author and reason on standard error.\n"
+             "\n"
+             "  failoverctl config show >cluster.yaml\n",
+     .takes = OPT(OPT_JSON),
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_config},
+    {.name = "failover",
+     .args = "GROUP | --database NAME [--to NODE] --reason TEXT",
+     .about = "move a database, or all of a group, to another node by force",
+     .help =
+         "The primary is fenced first, whatever its state; without proof of that nothing is promoted.\n"
+         "Shows the plan with every candidate's verdict, asks on a terminal, and waits for the outcome.\n"
+         "An asynchronous standby that lags further than the policy allows is refused, unless the loss is\n"
+         "accepted in bytes.\n"
+         "\n"
+         "  failoverctl failover --database payments --reason 'disk of pay-east is dying'\n"
+         "  failoverctl failover shop --to pay-west --reason 'drill 12' --yes\n"
+         "  failoverctl failover --database orders --accept-loss 32M --reason 'site lost, decided by AB'\n",
+     .takes = ASK_OPTIONS | OPT(OPT_YES) | OPT(OPT_DATABASE) | OPT(OPT_TO) | OPT(OPT_LOSS),
+     .words_max = 1,
+     .run = ctl_failover},
+    {.name = "pause",
+     .args = "GROUP --reason TEXT",
+     .about = "no automatic failover of this group until resumed",
+     .help =
+         "Probes and alarms go on, and a failover that is under way is finished. An operator's own\n"
+         "failover is not blocked.\n"
+         "\n"
+         "  failoverctl pause shop --reason 'network maintenance until 04:00, AB'\n",
+     .takes = ASK_OPTIONS,
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_pause},
+    {.name = "resume",
+     .args = "GROUP [--reason TEXT]",
+     .about = "end a pause",
+     .help = "  failoverctl resume shop\n",
+     .takes = ASK_OPTIONS,
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_resume},
+    {.name = "confirm-fenced",
+     .args = "NODE --reason TEXT",
+     .about = "testify that a node can no longer write, so that a waiting failover goes on",
+     .help =
+         "Only when you have made sure of it: the machine is off, or its power or its disks are disconnected,\n"
+         "and it will stay so. If that is wrong, two primaries may take payments. Your name and your\n"
+         "reason are stored as the evidence.\n"
+         "\n"
+         "  failoverctl confirm-fenced pay-east --reason 'pulled both power cords, rack 7, AB'\n",
+     .takes = ASK_OPTIONS | OPT(OPT_YES),
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_confirm_fenced},
+    {.name = "request",
+     .args = "ID [--no-wait] [--json]",
+     .about = "ask again for the outcome of something that was requested",
+     .help = "  failoverctl request req-5f0c3a9e12b47d88\n",
+     .takes = OPT(OPT_WAIT) | OPT(OPT_NO_WAIT) | OPT(OPT_TIMEOUT) | OPT(OPT_JSON),
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_request},
+    {.name = "incident",
+     .args = "list | show [ID] [--json]",
+     .about = "failures and how long each step of the recovery took",
+     .help = "Without an ID the latest is shown.\n"
+             "\n"
+             "  failoverctl incident list\n"
+             "  failoverctl incident show\n"
+             "  failoverctl incident show latest --json | jq .laps_ms\n",
+     .takes = OPT(OPT_JSON),
+     .words_min = 1,
+     .words_max = 2,
+     .run = ctl_incident},
+    {.name = "events",
+     .args = "[--follow] [--since SEQ] [--json]",
+     .about = "what this controller noticed and did, each with the rule's id",
+     .help =
+         "The latest 2048 of the controller that answers; older ones are in its journal. With --json one\n"
+         "object a line.\n"
+         "\n"
+         "  failoverctl events --follow\n"
+         "  failoverctl events --json | jq -r 'select(.level == \"error\") | .text'\n",
+     .takes = OPT(OPT_FOLLOW) | OPT(OPT_SINCE) | OPT(OPT_JSON),
+     .run = ctl_events},
+    {.name = "rules",
+     .args = "[--format table|dot|json]",
+     .about = "the rules that decide, as they are compiled in",
+     .help = "Needs no controller.\n"
+             "\n"
+             "  failoverctl rules\n"
+             "  failoverctl rules --format dot | dot -Tsvg >rules.svg\n",
+     .takes = OPT(OPT_FORMAT),
+     .run = ctl_rules},
+    {.name = "setup-sql",
+     .args = "DBNAME [--user ROLE]",
+     .about = "print the role, grants and heartbeat table that a database needs",
+     .help =
+         "Needs no controller. Run the output once per database, on the primary, as a superuser.\n"
+         "\n"
+         "  failoverctl setup-sql payments | psql -X -d payments\n",
+     .takes = OPT(OPT_USER) | OPT(OPT_DATABASE),
+     .words_max = 1,
+     .run = ctl_setup_sql},
+    {.name = "help",
+     .args = "[COMMAND]",
+     .about = "this list, or one command with examples",
+     .help = "  failoverctl help failover\n",
+     .words_max = 1,
+     .run = ctl_help},
+};
+const int commands_len = sizeof commands / sizeof *commands;

@@ -1,0 +1,408 @@
+/*
+ * failover, pause, resume, confirm-fenced, and request: something is asked, its outcome awaited.
+ *
+ * The request is written down under an id before anything happens. If the controller that took it
+ * dies, the other one answers for the same id. An answer that does not come is unknown, never a
+ * failure.
+ */
+#include "controller/ctl/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "controller/base/clock.h"
+#include "controller/ctl/call.h"
+#include "controller/ctl/command.h"
+#include "controller/ctl/show.h"
+
+#define FAILOVER_WITHIN_S 600
+#define OTHERS_WITHIN_S   30
+#define TIMEOUT_MAX_S     86400
+#define POLL_US           200000
+#define NEVER_STORED_MS   15000 /* etcd is asked; by then its own deadlines have passed */
+
+void request_new_id(const char *prefix, char ret_id[ID_SIZE])
+{
+    unsigned char random[8];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        abort(); /* the kernel has no random source: far earlier than this program can run */
+    }
+    int len = snprintf(ret_id, ID_SIZE, "%s-", prefix);
+    for (size_t i = 0; i < sizeof random; i++) {
+        len += snprintf(ret_id + len, ID_SIZE - (size_t)len, "%02x", random[i]);
+    }
+}
+
+/* ---- options ---- */
+
+/* --timeout, in seconds; -1: said. */
+static long timeout_s(const struct ctl *ctl, long absent)
+{
+    const char *text = ctl->values[OPT_TIMEOUT];
+    char *end = NULL;
+    if (!ctl_given(ctl, OPT_TIMEOUT)) {
+        return absent;
+    }
+    errno = 0;
+    long seconds = strtol(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || seconds < 1 ||
+        seconds > TIMEOUT_MAX_S) {
+        (void)ctl_usage(ctl, "--timeout: found \"%s\", must be from 1 to %d seconds", text,
+                        TIMEOUT_MAX_S);
+        return -1;
+    }
+    return seconds;
+}
+
+/* "32M", "1GiB", "4096". False: said. */
+static bool loss_bytes(const struct ctl *ctl, uint64_t *ret_bytes)
+{
+    static const char *const units[] = {"", "K", "M", "G", "T"};
+    const char *text = ctl->values[OPT_LOSS];
+    char *end = NULL;
+    *ret_bytes = 0;
+    if (!ctl_given(ctl, OPT_LOSS)) {
+        return true;
+    }
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    bool good = text[0] >= '0' && text[0] <= '9' && errno == 0;
+    for (size_t i = 0; good && i < sizeof units / sizeof *units; i++) {
+        size_t len = strlen(units[i]);
+        const char *rest = end + len;
+        if (strncmp(end, units[i], len) == 0 &&
+            (*rest == '\0' || strcmp(rest, "B") == 0 || (len > 0 && strcmp(rest, "iB") == 0)) &&
+            number <= (uint64_t)INT64_MAX >> (10 * i)) {
+            *ret_bytes = (uint64_t)number << (10 * i);
+            return true;
+        }
+    }
+    (void)ctl_usage(ctl, "--accept-loss: found \"%s\", must be bytes, with K, M, G or T after them",
+                    text);
+    return false;
+}
+
+/* ---- waiting ---- */
+
+static enum ctl_exit print_outcome(const json_t *request)
+{
+    const char *state = member_text(request, "state", "");
+    const char *outcome = member_text(request, "outcome", "");
+    const char *id = member_text(request, "id", "");
+    if (strcmp(state, "done") == 0) {
+        (void)printf("done: %s\n", outcome[0] != '\0' ? outcome : id);
+        return CTL_DONE;
+    }
+    if (strcmp(state, "refused") == 0) {
+        ctl_complain("refused, nothing was changed: %s", outcome);
+        return CTL_REFUSED;
+    }
+    ctl_complain("%s (%s); ask again: failoverctl request %s",
+                 strcmp(state, "unknown-yet") == 0 ? "not known yet" : "still running", state, id);
+    return CTL_RUNNING;
+}
+
+struct waiting {
+    struct ctl *ctl;
+    const char *id;
+    uint64_t until_ms;
+    uint64_t began_ms;
+    char shown[256];    /* the latest line of progress */
+    const char *socket; /* whose events are followed */
+    long long seq;
+};
+
+/* What happens meanwhile, as the controller that answers notes it. */
+static void print_events(struct waiting *waiting)
+{
+    struct call_answer answer;
+    char path[64];
+    bool follow = waiting->seq >= 0;
+    (void)snprintf(path, sizeof path, "/v1/events?since=%lld", follow ? waiting->seq : 0);
+    call(waiting->ctl, "GET", path, NULL, &answer);
+    if (answer.status == 200) {
+        size_t index;
+        json_t *event;
+        /* Another controller counts its own: begin at its latest. */
+        bool same = follow && waiting->socket == answer.socket;
+        json_array_foreach(json_object_get(answer.body, "events"), index, event)
+        {
+            if (same && strcmp(member_text(event, "level", ""), "debug") != 0) {
+                (void)fprintf(stderr, "  %s %s%s%s %s\n", member_text(event, "at", ""),
+                              member_text(event, "database", member_text(event, "group", "")),
+                              member_text(event, "database", "")[0] != '\0' ? " " : "",
+                              member_text(event, "rule", ""), member_text(event, "text", ""));
+            }
+        }
+        waiting->socket = answer.socket;
+        waiting->seq = member_number(answer.body, "last", 0);
+    }
+    call_done(&answer);
+}
+
+static bool ended(const json_t *request)
+{
+    const char *state = member_text(request, "state", "");
+    return strcmp(state, "done") == 0 || strcmp(state, "refused") == 0;
+}
+
+/* The store said no for certain (a conflict, or refused): then nothing was asked of the leader. */
+static bool write_failed(const json_t *request)
+{
+    return strcmp(member_text(request, "write", ""), "failed") == 0;
+}
+
+static enum ctl_exit await(struct waiting *waiting)
+{
+    char path[sizeof "/v1/requests/" + ID_SIZE];
+    (void)snprintf(path, sizeof path, "/v1/requests/%s", waiting->id);
+    for (;;) {
+        struct call_answer answer;
+        enum ctl_exit result = CTL_RUNNING;
+        print_events(waiting);
+        call(waiting->ctl, "GET", path, NULL, &answer);
+        bool known = answer.status == 200;
+        bool over = clock_now_ms() >= waiting->until_ms;
+        bool nobody_knows =
+            answer.status == 404 && clock_now_ms() >= waiting->began_ms + NEVER_STORED_MS;
+        if (known && write_failed(answer.body)) {
+            ctl_complain("refused, nothing was changed: it was not stored: %s",
+                         member_text(answer.body, "outcome", ""));
+            result = CTL_REFUSED;
+            over = true;
+        } else if (known && (ended(answer.body) || over)) {
+            result = print_outcome(answer.body);
+            over = true;
+        } else if (over || nobody_knows) {
+            ctl_complain("unknown: %s; ask again: failoverctl request %s", answer.text,
+                         waiting->id);
+            over = true;
+        }
+        call_done(&answer);
+        if (over) {
+            return result;
+        }
+        (void)usleep(POLL_US);
+    }
+}
+
+/* ---- asking ---- */
+
+static enum ctl_exit send_request(struct ctl *ctl, json_t *body, const char *id, long within_s)
+{
+    struct call_answer answer;
+    enum ctl_exit result = CTL_DONE;
+    struct waiting waiting = {.ctl = ctl, .id = id, .seq = -1};
+    if (within_s < 0) {
+        json_decref(body);
+        return CTL_USAGE;
+    }
+    print_events(&waiting); /* from here on: what comes after the request */
+    json_object_set_new(body, "id", json_string(id));
+    call(ctl, "POST", "/v1/requests", body, &answer);
+    json_decref(body);
+    if (!answer.reached && !answer.maybe_sent) {
+        ctl_complain("no controller can be reached, nothing was changed: %s", answer.text);
+        result = CTL_UNREACHABLE;
+    } else if (!answer.reached) {
+        ctl_complain("unknown whether it was taken: %s; ask again: failoverctl request %s",
+                     answer.text, id);
+        result = CTL_RUNNING;
+    } else if (answer.status != 202) {
+        ctl_complain("refused, nothing was changed: %s", answer.text);
+        result = CTL_REFUSED;
+    }
+    call_done(&answer);
+    if (result != CTL_DONE) {
+        return result;
+    }
+    if (ctl_given(ctl, OPT_NO_WAIT)) {
+        (void)printf("%s\n", id);
+        ctl_complain("asked; for the outcome: failoverctl request %s", id);
+        return CTL_RUNNING;
+    }
+    (void)fprintf(stderr, "asked as %s\n", id);
+    waiting.began_ms = clock_now_ms();
+    waiting.until_ms = waiting.began_ms + (uint64_t)within_s * 1000;
+    return await(&waiting);
+}
+
+static enum ctl_exit ask(struct ctl *ctl, enum request_kind kind, const char *key,
+                         const char *reason)
+{
+    char id[ID_SIZE];
+    request_new_id("req", id);
+    json_t *body = json_object();
+    json_object_set_new(body, "kind", json_string(request_kind_names[kind]));
+    json_object_set_new(body, key, json_string(ctl->words[0]));
+    json_object_set_new(body, "reason", json_string(reason));
+    return send_request(ctl, body, id, timeout_s(ctl, OTHERS_WITHIN_S));
+}
+
+enum ctl_exit ctl_pause(struct ctl *ctl)
+{
+    const char *reason = NULL;
+    return ctl_reason(ctl, &reason) ? ask(ctl, REQUEST_PAUSE, "group", reason) : CTL_USAGE;
+}
+
+enum ctl_exit ctl_resume(struct ctl *ctl)
+{
+    const char *reason = "the pause is over";
+    if (ctl_given(ctl, OPT_REASON) && !ctl_reason(ctl, &reason)) {
+        return CTL_USAGE;
+    }
+    return ask(ctl, REQUEST_RESUME, "group", reason);
+}
+
+enum ctl_exit ctl_confirm_fenced(struct ctl *ctl)
+{
+    const char *reason = NULL;
+    char question[256];
+    if (!ctl_reason(ctl, &reason)) {
+        return CTL_USAGE;
+    }
+    (void)snprintf(question, sizeof question,
+                   "Are you certain that %.63s can write no more, and will not by itself?",
+                   ctl->words[0]);
+    if (!ctl_sure(ctl, question)) {
+        ctl_complain("nothing was changed");
+        return CTL_REFUSED;
+    }
+    return ask(ctl, REQUEST_CONFIRM_FENCED, "node", reason);
+}
+
+enum ctl_exit ctl_request(struct ctl *ctl)
+{
+    struct call_answer answer;
+    enum ctl_exit result = CTL_DONE;
+    char path[256];
+    long within_s = timeout_s(ctl, FAILOVER_WITHIN_S);
+    const char *id = ctl->words[0];
+    if (within_s < 0) {
+        return CTL_USAGE;
+    }
+    if (id[0] == '\0' || strlen(id) >= ID_SIZE ||
+        strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(id)) {
+        return ctl_usage(ctl, "\"%s\" is no id of a request", id);
+    }
+    if (!ctl_given(ctl, OPT_NO_WAIT) && !ctl_given(ctl, OPT_JSON)) {
+        struct waiting waiting = {.ctl = ctl, .id = id, .seq = -1, .began_ms = 0};
+        waiting.until_ms = clock_now_ms() + (uint64_t)within_s * 1000;
+        return await(&waiting);
+    }
+    (void)snprintf(path, sizeof path, "/v1/requests/%s", id);
+    if (call_get(ctl, path, &answer, &result)) {
+        if (ctl_given(ctl, OPT_JSON)) {
+            (void)printf("%s\n", answer.raw);
+        } else {
+            result = print_outcome(answer.body);
+        }
+    }
+    call_done(&answer);
+    return result;
+}
+
+/* ---- failover ---- */
+
+static bool concerns(const json_t *group, const json_t *db, const char *group_name,
+                     const char *database)
+{
+    if (database != NULL && strcmp(member_text(db, "name", ""), database) != 0) {
+        return false;
+    }
+    return group_name == NULL || strcmp(member_text(group, "name", ""), group_name) == 0;
+}
+
+static void print_plan_of(const json_t *db, const char *to)
+{
+    const json_t *candidate = json_object_get(db, "candidate");
+    const char *chosen = to != NULL ? to : member_text(candidate, "node", NULL);
+    char loss[SHOW_SIZE];
+    size_t index;
+    json_t *verdict;
+    (void)printf("%s: fence %s, then promote %s\n", member_text(db, "name", "?"),
+                 member_text(db, "primary", "(no primary is recorded)"),
+                 chosen != NULL ? chosen : "nobody: no candidate passes now");
+    json_array_foreach(json_object_get(candidate, "verdicts"), index, verdict)
+    {
+        (void)printf("  %-20s %s: %s\n", member_text(verdict, "node", "?"),
+                     member_true(verdict, "passes") ? "passes" : "refused",
+                     member_text(verdict, "reason", ""));
+    }
+    (void)printf("  %s, %s; lost at most: %s\n", member_text(db, "durability", "?"),
+                 member_true(db, "writable") ? "the primary takes writes now"
+                                             : "the primary is not seen to take writes",
+                 show_bytes(member_number(db, "loss_now_bytes", -1), loss));
+}
+
+/* Shown from the same code that will decide. False: no such database or group, said. */
+static bool print_plan(struct ctl *ctl, const char *group_name, const char *database,
+                       const char *to, enum ctl_exit *ret_exit)
+{
+    struct call_answer answer;
+    bool got = call_status(ctl, &answer, ret_exit);
+    int shown = 0;
+    size_t i, j;
+    json_t *group, *db;
+    json_array_foreach(json_object_get(answer.body, "groups"), i, group)
+    {
+        json_array_foreach(json_object_get(group, "databases"), j, db)
+        {
+            if (concerns(group, db, group_name, database)) {
+                print_plan_of(db, to);
+                shown++;
+            }
+        }
+    }
+    call_done(&answer);
+    if (got && shown == 0) {
+        ctl_complain("no %s is named \"%s\"; failoverctl status lists them",
+                     database != NULL ? "database" : "group",
+                     database != NULL ? database : group_name);
+        *ret_exit = CTL_USAGE;
+    }
+    (void)fflush(stdout);
+    return shown > 0;
+}
+
+enum ctl_exit ctl_failover(struct ctl *ctl)
+{
+    const char *group = ctl->words_len > 0 ? ctl->words[0] : NULL;
+    const char *database = ctl_given(ctl, OPT_DATABASE) ? ctl->values[OPT_DATABASE] : NULL;
+    const char *to = ctl_given(ctl, OPT_TO) ? ctl->values[OPT_TO] : NULL;
+    const char *reason = NULL;
+    uint64_t accepted = 0;
+    enum ctl_exit result = CTL_DONE;
+    char id[ID_SIZE];
+    if (group == NULL && database == NULL) {
+        return ctl_usage(ctl, "failover needs a GROUP or --database NAME");
+    }
+    if (!ctl_reason(ctl, &reason) || !loss_bytes(ctl, &accepted)) {
+        return CTL_USAGE;
+    }
+    if (!print_plan(ctl, group, database, to, &result)) {
+        return result;
+    }
+    if (!ctl_sure(ctl, "Fail over?")) {
+        ctl_complain("nothing was changed");
+        return CTL_REFUSED;
+    }
+    request_new_id("req", id);
+    json_t *body = json_object();
+    json_object_set_new(body, "kind", json_string(request_kind_names[REQUEST_FAILOVER]));
+    json_object_set_new(body, "reason", json_string(reason));
+    json_object_set_new(body, "accept_loss_bytes", json_integer((json_int_t)accepted));
+    if (group != NULL) {
+        json_object_set_new(body, "group", json_string(group));
+    }
+    if (database != NULL) {
+        json_object_set_new(body, "database", json_string(database));
+    }
+    if (to != NULL) {
+        json_object_set_new(body, "node", json_string(to));
+    }
+    return send_request(ctl, body, id, timeout_s(ctl, FAILOVER_WITHIN_S));
+}
