@@ -51,6 +51,7 @@ struct etcd_call {
     int endpoint;          /* asked last */
     unsigned tried;        /* endpoints of this round, one bit each */
     unsigned foreign;      /* those that were another cluster */
+    unsigned stale;        /* those that were older than min_revision */
     bool token_renewed;    /* a second refusal is final */
     uint64_t token_serial; /* of the token that was sent */
     bool sent;             /* a request that could have had an effect left */
@@ -421,6 +422,8 @@ static void attempt_failed(struct etcd_call *call, bool was_not_done, enum etcd_
     call->tried |= 1u << call->endpoint;
     if (call->foreign == all) {
         finish_with(call, ETCD_REFUSED, ETCD_WRONG_CLUSTER, call->failure);
+    } else if ((call->foreign | call->stale) == all) {
+        finish_with(call, ETCD_UNKNOWN, ETCD_STALE, call->failure);
     } else if (call->tried != all) {
         advance(call);
     } else {
@@ -483,6 +486,7 @@ static void take_reply(struct etcd_call *call, enum etcd_hint hint, struct etcd_
         snprintf(reply->text, sizeof reply->text,
                  "its revision is %" PRId64 ", and %" PRId64 " was seen before", reply->revision,
                  call->min_revision);
+        call->stale |= 1u << call->endpoint;
         attempt_failed(call, false, ETCD_STALE, reply->text);
         return;
     }

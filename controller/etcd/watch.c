@@ -24,7 +24,7 @@
 #include "controller/etcd/internal.h"
 
 #define PAUSE_FIRST_MS 100
-#define PAUSE_LAST_MS  2000
+#define PAUSE_LAST_MS  1000
 #define ASK_MS         4000
 #define STABLE_MS      2000 /* a stream that lived so long makes the next pause short again */
 
@@ -90,8 +90,7 @@ static void pause_then_begin(struct etcd_watch *watch)
         watch->pause_ms = 0;
     }
     watch->step = WATCH_PAUSED;
-    timer_start(watch->timer,
-                watch->pause_ms + etcd_jitter_ms(watch->etcd, PAUSE_FIRST_MS + watch->pause_ms));
+    timer_start(watch->timer, watch->pause_ms + etcd_jitter_ms(watch->etcd, PAUSE_FIRST_MS));
     watch->pause_ms = watch->pause_ms == 0 ? PAUSE_FIRST_MS : watch->pause_ms * 2;
     if (watch->pause_ms > PAUSE_LAST_MS) {
         watch->pause_ms = PAUSE_LAST_MS;
@@ -218,6 +217,7 @@ static void take_events(struct etcd_watch *watch, const struct etcd_notice *noti
         return;
     }
     mark_delivered(watch, notice, known);
+    watch->pause_ms = 0; /* it makes progress, however often it breaks */
     news.revision = notice->events[notice->events_len - 1].kv.mod_revision;
     tell(watch, &news);
 }

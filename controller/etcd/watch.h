@@ -3,7 +3,7 @@
  *
  * A watch begins at a revision and delivers batches of events; whatever breaks its stream (a cut,
  * an error object, a stall, a member without a leader), it goes on from the revision after the last
- * delivered one, on the next endpoint, after a growing delay with jitter (100 ms to 2 s). Only
+ * delivered one, on the next endpoint, after a growing delay with jitter (up to 1.1 s). Only
  * compaction stops it: the owner is told, reads everything again, and calls etcd_watch_restart()
  * with the revision after that read's (failures.md D10).
  *
