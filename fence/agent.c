@@ -264,7 +264,7 @@ static uint64_t step_deadline_ms(const struct fence_op *op, enum agent_step step
     if (step == AGENT_OFF) {
         return left_ms - left_ms / 4;
     }
-    if (left_ms <= 2 * STATUS_LEAST_MS) {
+    if (left_ms / 2 <= STATUS_LEAST_MS) {
         return left_ms;
     }
     return left_ms / 2;

@@ -145,9 +145,10 @@ void fence_op_line(const struct fence_op *op, const struct child_result *result,
         len = LINE_MAX_BYTES;
     }
     for (size_t i = 0; i < len; i++) {
-        char c = result->output[start + i];
-
-        line[i] = c == '\0' ? ' ' : c; /* so that what stands behind is searched as well */
+        line[i] = result->output[start + i];
+        if (line[i] == '\0') {
+            line[i] = ' '; /* so that what stands behind is searched as well */
+        }
     }
     line[len] = '\0';
     for (int i = 0; i < OPTIONS_MAX; i++) {
@@ -156,7 +157,9 @@ void fence_op_line(const struct fence_op *op, const struct child_result *result,
         }
     }
     for (char *c = line; *c != '\0'; c++) {
-        *c = *c >= ' ' && *c <= '~' ? *c : '?';
+        if (*c < ' ' || *c > '~') {
+            *c = '?';
+        }
     }
     /* Half of the room, so that the sentence around it fits too. */
     snprintf(ret_line, FENCE_DETAIL_SIZE, "%.*s", FENCE_DETAIL_SIZE / 2, line);
@@ -316,7 +319,9 @@ static int check_option(const struct fence_option *option, struct err *ret_err)
                        "option '%s': a fence agent's option is made of a-z, 0-9, _ and -", name);
     }
     for (char *c = name; *c != '\0'; c++) {
-        *c = *c == '-' ? '_' : *c; /* agents take both */
+        if (*c == '-') {
+            *c = '_'; /* agents take both */
+        }
     }
     for (size_t i = 0; i < sizeof refused_options / sizeof refused_options[0]; i++) {
         if (matches(refused_options[i].name, name)) {

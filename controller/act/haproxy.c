@@ -41,6 +41,7 @@
                               */
 #define CHANGES_SIZE   10000 /* of it; what does not fit waits for the next round */
 #define ANSWER_MAX     (1u << 20)
+#define ANSWER_FIRST   65536
 #define READ_SIZE      16384
 #define STUCK_ROUNDS   6
 #define PAUSE_FIRST_MS 10
@@ -512,7 +513,7 @@ static bool grow_answer(struct haproxy *proxy)
     if (proxy->answer_len >= ANSWER_MAX) {
         return false;
     }
-    proxy->answer_size = proxy->answer_size == 0 ? 4 * READ_SIZE : 2 * proxy->answer_size;
+    proxy->answer_size = proxy->answer_size == 0 ? ANSWER_FIRST : 2 * proxy->answer_size;
     proxy->answer = realloc(proxy->answer, proxy->answer_size);
     assert(proxy->answer != NULL);
     return true;
@@ -577,9 +578,9 @@ static void on_ready(void *arg, int ready)
 
 static void dial(struct haproxy *proxy)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t address_len = 0;
-    struct err err;
+    struct err err = {0};
     int one = 1;
 
     if (parse_runtime(proxy->runtime, &address, &address_len, &err) < 0) {

@@ -109,7 +109,7 @@ static bool take_column(struct slice *line, char separator, struct slice *ret_co
 
 static bool is(struct slice slice, const char *text)
 {
-    return slice.len == strlen(text) && memcmp(slice.at, text, slice.len) == 0;
+    return slice.len == strlen(text) && (slice.len == 0 || memcmp(slice.at, text, slice.len) == 0);
 }
 
 static bool read_number(struct slice slice, uint32_t *ret_number)
@@ -135,7 +135,10 @@ static const char *shown(struct slice slice, char ret_text[96])
     size_t len = slice.len < 90 ? slice.len : 90;
 
     for (size_t i = 0; i < len; i++) {
-        ret_text[i] = slice.at[i] >= ' ' && slice.at[i] <= '~' ? slice.at[i] : '?';
+        ret_text[i] = slice.at[i];
+        if (ret_text[i] < ' ' || ret_text[i] > '~') {
+            ret_text[i] = '?';
+        }
     }
     snprintf(ret_text + len, 96 - len, "%s", len < slice.len ? "..." : "");
     return ret_text;
@@ -152,7 +155,7 @@ struct table {
 
 static int read_header(struct slice line, struct table *table, struct err *ret_err)
 {
-    struct slice column;
+    struct slice column = {0};
     char text[96];
     struct slice whole = line;
 
@@ -182,7 +185,7 @@ static int read_row(struct slice line, const struct table *table, struct slice r
                     struct err *ret_err)
 {
     struct slice whole = line;
-    struct slice column;
+    struct slice column = {0};
     char text[96];
     int found = 0;
     int wanted = 0;
@@ -254,7 +257,7 @@ int haproxy_read_state(const char *answer, size_t len, const char *backend,
 {
     struct slice text = {answer, len};
     struct slice line = {answer, 0};
-    struct slice values[4];
+    struct slice values[4] = {0};
     struct table table = {.separator = ' ', .names = state_columns};
     char said[96];
 
@@ -310,7 +313,7 @@ int haproxy_read_stat(const char *answer, size_t len, const char *backend,
 {
     struct slice text = {answer, len};
     struct slice line = {answer, 0};
-    struct slice values[3];
+    struct slice values[3] = {0};
     struct table table = {.separator = ',', .names = stat_columns};
     char said[96];
 

@@ -16,7 +16,7 @@
 #include "controller/base/clock.h"
 #include "controller/notify/call.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 20000ull
 
 struct world {
     struct loop *loop;

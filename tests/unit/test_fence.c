@@ -23,7 +23,7 @@
 #include "fence/level.h"
 
 #define SECRET      "s3cret-Of-The-Device"
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 20000ull
 
 struct world {
     struct loop *loop;
@@ -55,7 +55,9 @@ static char *read_text(const struct world *world, const char *name)
     }
     text[n > 0 ? n : 0] = '\0';
     for (ssize_t i = 0; i < n; i++) {
-        text[i] = text[i] == '\0' ? ' ' : text[i]; /* /proc's separators */
+        if (text[i] == '\0') { /* /proc's separator */
+            text[i] = ' ';
+        }
     }
     return text;
 }

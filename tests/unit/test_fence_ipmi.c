@@ -23,12 +23,12 @@
 #include "controller/base/clock.h"
 #include "fence/level.h"
 
-#define PATIENCE_MS 15000
+#define PORT        6230
+#define PATIENCE_MS 15000ull
 
 struct device {
     struct loop *loop;
     char dir[64];
-    uint16_t port;
     pid_t pid;
     struct fence_level_def level;
     struct fence_request request;
@@ -71,17 +71,19 @@ static char power(const struct device *device)
     return c;
 }
 
-static uint16_t free_port(void)
+/* A loopback address that no other process on the machine has, so that tests can run side by side.
+ */
+static uint32_t own_address(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return 0x7f400000u | ((uint32_t)getpid() & 0x3fffffu);
+}
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    close(fd);
-    return ntohs(address.sin_port);
+static const char *own_host(void)
+{
+    static char text[INET_ADDRSTRLEN];
+    struct in_addr address = {htonl(own_address())};
+
+    return inet_ntop(AF_INET, &address, text, sizeof text);
 }
 
 static void write_configuration(const struct device *device)
@@ -99,7 +101,7 @@ static void write_configuration(const struct device *device)
                "name \"pay-east\"\n"
                "set_working_mc 0x20\n"
                "startlan 1\n"
-               "  addr 127.0.0.1 %u\n"
+               "  addr %s %u\n"
                "  priv_limit admin\n"
                "  allowed_auths_callback none md2 md5 straight\n"
                "  allowed_auths_user none md2 md5 straight\n"
@@ -111,7 +113,7 @@ static void write_configuration(const struct device *device)
                "chassis_control \"%s/chassis\"\n"
                "user 1 true \"\" \"test\" user 10 none md2 md5 straight\n"
                "user 2 true \"admin\" \"secret\" admin 10 none md2 md5 straight\n",
-               device->port, device->dir, device->dir);
+               own_host(), PORT, device->dir, device->dir);
     write_file(device, "emu",
                "mc_setbmc 0x20\n"
                "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\n"
@@ -137,13 +139,14 @@ static void become_device(const struct device *device, pid_t parent)
 }
 
 /* Listening is what it takes to be asked. */
-static void wait_until_it_listens(const struct device *device)
+static void wait_until_it_listens(void)
 {
     uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
     char wanted[32];
     bool found = false;
 
-    snprintf(wanted, sizeof wanted, "0100007F:%04X", device->port);
+    /* The kernel prints the address as a number in the byte order of the machine. */
+    snprintf(wanted, sizeof wanted, "%08X:%04X", htonl(own_address()), PORT);
     while (!found && clock_now_ms() < until_ms) {
         char line[512];
         FILE *in = fopen("/proc/net/udp", "re");
@@ -168,7 +171,6 @@ static int setup(void **state)
     snprintf(device->dir, sizeof device->dir, "/tmp/failover-ipmi.XXXXXX");
     assert_non_null(mkdtemp(device->dir));
     device->loop = loop_new();
-    device->port = free_port();
     snprintf(path, sizeof path, "%s/state", device->dir);
     assert_int_equal(mkdir(path, 0700), 0);
     write_configuration(device);
@@ -177,7 +179,7 @@ static int setup(void **state)
         become_device(device, parent);
     }
     assert_true(device->pid > 0);
-    wait_until_it_listens(device);
+    wait_until_it_listens();
     *state = device;
     return 0;
 }
@@ -219,14 +221,14 @@ static void fence(struct device *device, const char *password, uint64_t deadline
 {
     char port[8];
 
-    snprintf(port, sizeof port, "%u", device->port);
+    snprintf(port, sizeof port, "%u", PORT);
     device->level = (struct fence_level_def){.name = "power",
                                              .method = FENCE_AGENT,
                                              .program = "fence_ipmilan",
                                              .deadline_ms = (uint32_t)deadline_ms};
     device->request =
         (struct fence_request){.level = &device->level, .context = {.node = "pay-east"}};
-    add_option(device, "ip", "127.0.0.1", NULL);
+    add_option(device, "ip", own_host(), NULL);
     add_option(device, "ipport", port, NULL);
     add_option(device, "username", "admin", NULL);
     add_option(device, "password", "ipmi", password);
@@ -293,6 +295,7 @@ static void a_device_without_power_is_unreachable_and_not_off(void **state)
     struct device *device = *state;
 
     kill(device->pid, SIGSTOP);
+    assert_int_equal(waitpid(device->pid, NULL, WUNTRACED), device->pid); /* now it stands */
     fence(device, "secret", 5000);
     expect_end(device, FENCE_UNKNOWN, "fence_ipmilan: off ");
     assert_int_equal(power(device), '1');

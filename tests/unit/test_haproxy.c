@@ -29,7 +29,7 @@
 #include "controller/act/haproxy_answer.h"
 #include "controller/base/clock.h"
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 10000ull
 
 enum { EAST, WEST, SITES };
 
@@ -53,13 +53,30 @@ struct world {
 
 /* ---- sockets ---- */
 
+/*
+ * A loopback address that no other process on the machine has, so that tests can run side by side:
+ * HAProxy shares its ports with whoever wants them (SO_REUSEPORT).
+ */
+static struct in_addr own_address(void)
+{
+    return (struct in_addr){htonl(0x7f400000u | ((uint32_t)getpid() & 0x3fffffu))};
+}
+
+static const char *own_host(void)
+{
+    static char text[INET_ADDRSTRLEN];
+    struct in_addr address = own_address();
+
+    return inet_ntop(AF_INET, &address, text, sizeof text);
+}
+
 static int listen_on_loopback(uint16_t *ret_port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t len = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr = own_address();
     assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(listen(fd, 16), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
@@ -80,7 +97,7 @@ static int dial(uint16_t port)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr = own_address();
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
         close(fd);
         return -1;
@@ -125,6 +142,7 @@ static void expect_closed(int fd)
 
 static void write_configuration(const struct world *world)
 {
+    const char *host = own_host();
     char path[128];
     FILE *out;
 
@@ -134,7 +152,7 @@ static void write_configuration(const struct world *world)
     fprintf(out,
             "global\n"
             "  stats socket %s mode 600 level admin\n"
-            "  stats socket ipv4@127.0.0.1:%u level admin\n"
+            "  stats socket ipv4@%s:%u level admin\n"
             "  stats socket %s.user mode 600 level operator\n"
             "defaults\n"
             "  mode tcp\n"
@@ -142,21 +160,22 @@ static void write_configuration(const struct world *world)
             "  timeout client 1h\n"
             "  timeout server 1h\n"
             "frontend front\n"
-            "  bind 127.0.0.1:%u\n"
+            "  bind %s:%u\n"
             "  default_backend payments_db\n"
             "backend payments_db\n"
-            "  server pay-east 127.0.0.1:%u disabled\n"
-            "  server pay-west 127.0.0.1:%u disabled\n"
+            "  server pay-east %s:%u disabled\n"
+            "  server pay-west %s:%u disabled\n"
             "backend payment_http\n"
-            "  server east 127.0.0.1:%u check disabled\n"
-            "  server west 127.0.0.1:%u check disabled\n"
+            "  server east %s:%u check disabled\n"
+            "  server west %s:%u check disabled\n"
             "backend strange\n"
-            "  server pay-east 127.0.0.1:%u disabled\n"
-            "  server pay-west 127.0.0.1:%u track payment_http/west\n"
-            "  server nobody-named-me 127.0.0.1:%u\n",
-            world->def.runtime, world->runtime_port, world->def.runtime, world->front_port,
-            world->server_ports[EAST], world->server_ports[WEST], world->server_ports[EAST],
-            world->server_ports[WEST], world->server_ports[EAST], world->server_ports[WEST],
+            "  server pay-east %s:%u disabled\n"
+            "  server pay-west %s:%u track payment_http/west\n"
+            "  server nobody-named-me %s:%u\n",
+            world->def.runtime, host, world->runtime_port, world->def.runtime, host,
+            world->front_port, host, world->server_ports[EAST], host, world->server_ports[WEST],
+            host, world->server_ports[EAST], host, world->server_ports[WEST], host,
+            world->server_ports[EAST], host, world->server_ports[WEST], host,
             world->server_ports[EAST]);
     fclose(out);
 }
@@ -179,23 +198,43 @@ static void become_haproxy(const struct world *world, pid_t parent)
     _exit(127);
 }
 
+/* Says a command line to it, as another person would; returns whether it has answered. */
+static bool tell(const struct world *world, const char *commands)
+{
+    int fd = dial(world->runtime_port);
+    char answer[4096];
+    size_t len = 0;
+    ssize_t n;
+
+    if (fd < 0) {
+        return false;
+    }
+    if (send(fd, commands, strlen(commands), MSG_NOSIGNAL) > 0 &&
+        send(fd, "\n", 1, MSG_NOSIGNAL) > 0) {
+        while ((n = read(fd, answer, sizeof answer)) > 0) {
+            len += (size_t)n;
+        }
+    }
+    close(fd);
+    return len > 0;
+}
+
+/* Its sockets are there before it answers; that it answers means that all of them are in their
+ * place. */
 static void start_haproxy(struct world *world)
 {
     uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
     pid_t parent = getpid();
-    int fd = -1;
 
     world->pid = fork();
     if (world->pid == 0) {
         become_haproxy(world, parent);
     }
     assert_true(world->pid > 0);
-    while (fd < 0 && clock_now_ms() < until_ms) {
-        fd = dial(world->runtime_port);
+    while (!tell(world, "show info") && clock_now_ms() < until_ms) {
         usleep(2000);
     }
-    assert_true(fd >= 0);
-    close(fd);
+    assert_true(tell(world, "show info"));
 }
 
 static void stop_haproxy(struct world *world)
@@ -205,20 +244,6 @@ static void stop_haproxy(struct world *world)
         waitpid(world->pid, NULL, 0);
         world->pid = 0;
     }
-}
-
-/* Says a command line to it, as another person would; returns when it has answered. */
-static void tell(const struct world *world, const char *commands)
-{
-    int fd = dial(world->runtime_port);
-    char answer[4096];
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, commands, strlen(commands)), strlen(commands));
-    assert_int_equal(write(fd, "\n", 1), 1);
-    while (read(fd, answer, sizeof answer) > 0) {
-    }
-    close(fd);
 }
 
 static void set_route(struct haproxy_route *route, const char *backend, const char *east,
@@ -430,12 +455,12 @@ static void a_side_that_somebody_opened_is_closed_again(void **state)
     struct world *world = *state;
 
     apply(world, WEST);
-    tell(world, "set server payments_db/pay-east state ready");
+    assert_true(tell(world, "set server payments_db/pay-east state ready"));
     look(world);
     assert_int_equal(world->seen[0].open_seen, HAPROXY_OPEN_UNKNOWN);
     assert_false(world->seen[0].confirmed);
     assert_true(world->seen[1].confirmed);
-    tell(world, "set server payment_http/west state drain");
+    assert_true(tell(world, "set server payment_http/west state drain"));
     look(world);
     assert_int_equal(world->seen[1].open_seen, HAPROXY_OPEN_UNKNOWN);
     apply(world, WEST);
@@ -537,7 +562,7 @@ static void the_runtime_api_is_reached_over_tcp_too(void **state)
     struct proxy_def def = world->def;
 
     haproxy_free(world->proxy);
-    snprintf(def.runtime, sizeof def.runtime, "127.0.0.1:%u", world->runtime_port);
+    snprintf(def.runtime, sizeof def.runtime, "%s:%u", own_host(), world->runtime_port);
     world->proxy = haproxy_new(world->loop, &def);
     apply(world, WEST);
     expect_all_confirmed(world, WEST);
@@ -564,6 +589,7 @@ static void a_proxy_that_stands_still_ends_with_the_deadline(void **state)
 
     apply(world, EAST);
     kill(world->pid, SIGSTOP);
+    assert_int_equal(waitpid(world->pid, NULL, WUNTRACED), world->pid); /* now it stands */
     world->routes[0].open = WEST;
     apply_within(world, 2, 300);
     kill(world->pid, SIGCONT);
@@ -655,7 +681,7 @@ static void hear(struct world *world, struct liar *liar, bool act, uint64_t with
 
     liar->fd = listen_on_loopback(&port);
     assert_int_equal(pipe(liar->stop), 0);
-    snprintf(world->def.runtime, sizeof world->def.runtime, "127.0.0.1:%u", port);
+    snprintf(world->def.runtime, sizeof world->def.runtime, "%s:%u", own_host(), port);
     world->proxy = haproxy_new(world->loop, &world->def);
     world->routes[0].open = EAST;
     assert_int_equal(pthread_create(&liar->thread, NULL, lie, liar), 0);
