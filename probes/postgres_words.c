@@ -24,7 +24,8 @@ char *postgres_options(uint32_t lock_timeout_ms, const char *more)
  * One row of READ_FIELDS columns.
  *
  * A standby's replay is at the end when it replayed all that was received, or waits for more: the
- * last record may have come in half.
+ * last record may have come in half. What arrives in the instant before it wakes is counted by the
+ * received position, which is read first; nothing on its disk lies beyond the greater of the two.
  */
 enum read_field {
     READ_RECOVERY,
@@ -32,10 +33,10 @@ enum read_field {
     READ_TIMELINE,
     READ_WRITE_LSN,
     READ_RECEIVE_LSN,
-    READ_REPLAY_LSN,
     READ_RECEIVING,
     READ_PAUSED,
     READ_IDLE,
+    READ_REPLAY_LSN,
     READ_SYNC_NAMES,
     READ_SYNC_COMMIT,
     READ_STUCK_WAIT,
@@ -49,14 +50,14 @@ static const char read_sql[] =
     " (SELECT system_identifier FROM pg_control_system()),"
     " CASE WHEN standby THEN " POSTGRES_STANDBY_TIMELINE " ELSE " POSTGRES_PRIMARY_TIMELINE " END,"
     " CASE WHEN NOT standby THEN pg_current_wal_lsn() END,"
-    " CASE WHEN standby THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END,"
-    " CASE WHEN standby THEN pg_last_wal_replay_lsn() END,"
+    " CASE WHEN standby THEN pg_last_wal_receive_lsn() END,"
     " CASE WHEN standby THEN (SELECT (status = 'streaming')::int FROM pg_stat_wal_receiver) END,"
     " CASE WHEN standby THEN pg_is_wal_replay_paused()::int END,"
     " CASE WHEN standby THEN"
     "  (coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), false)"
     "   OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup'"
     "    AND wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')))::int END,"
+    " CASE WHEN standby THEN pg_last_wal_replay_lsn() END,"
     " current_setting('synchronous_standby_names'),"
     " current_setting('synchronous_commit'),"
     " (SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE pid = %d),"
@@ -134,8 +135,11 @@ bool postgres_read(const struct pg_reply *reply, struct instance_fact *fact,
     fact->system_id = number_at(row, 0, READ_SYSTEM_ID);
     fact->timeline = (uint32_t)number_at(row, 0, READ_TIMELINE);
     fact->write_lsn = lsn_at(row, 0, READ_WRITE_LSN);
-    fact->receive_lsn = lsn_at(row, 0, READ_RECEIVE_LSN);
     fact->replay_lsn = lsn_at(row, 0, READ_REPLAY_LSN);
+    /* The receiver's position is empty after a restart, and starts anew at a segment's beginning.
+     */
+    uint64_t received_lsn = lsn_at(row, 0, READ_RECEIVE_LSN);
+    fact->receive_lsn = received_lsn > fact->replay_lsn ? received_lsn : fact->replay_lsn;
     fact->receiving = flag_at(row, 0, READ_RECEIVING);
     fact->replay_paused = flag_at(row, 0, READ_PAUSED);
     fact->replay_idle = flag_at(row, 0, READ_IDLE);

@@ -415,8 +415,8 @@ static PGconn *start_connection(const struct pg_target *target)
     add(&p, "dbname", target->dbname);
     add(&p, "user", target->user);
     add(&p, "password", target->password);
-    add(&p, "passfile",
-        "/dev/null"); /* secrets come from our own file only, and nothing is read in the loop */
+    /* Secrets come from our own file only, and no other file is read in the loop. */
+    add(&p, "passfile", "/nonexistent");
     add(&p, "sslmode", target->sslmode != NULL ? target->sslmode : "prefer");
     add(&p, "sslrootcert", target->sslrootcert);
     add(&p, "gssencmode", "disable");

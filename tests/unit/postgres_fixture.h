@@ -181,11 +181,16 @@ static inline void await_sql(const struct server *server, const char *statement,
     }
 }
 
-/* Starts the postmaster and waits until it takes connections. */
-static inline void server_start(struct server *server)
+static inline void server_spawn(struct server *server)
 {
     const char *argv[] = {FIXTURE_BIN "postgres", "-D", server->dir, NULL};
     server->pid = spawn(argv, -1);
+}
+
+/* Starts the postmaster and waits until it takes connections. */
+static inline void server_start(struct server *server)
+{
+    server_spawn(server);
     PQfinish(connect_to(server));
 }
 
@@ -238,6 +243,17 @@ static inline void server_end(struct server *server)
     if (server->dir[0] != '\0') {
         signal_all(server, SIGKILL);
         reap(server);
+    }
+}
+
+/* Ends it and removes its files. */
+static inline void server_remove(struct server *server)
+{
+    if (server->dir[0] != '\0') {
+        server_end(server);
+        const char *argv[] = {"/bin/rm", "-rf", server->dir, NULL};
+        run(argv, -1);
+        server->dir[0] = '\0';
     }
 }
 

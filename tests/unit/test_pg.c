@@ -99,9 +99,7 @@ static int teardown(void **state)
     struct client *client = *state;
     pg_close(client->session);
     loop_free(client->loop);
-    server_end(&server);
-    const char *argv[] = {"/bin/rm", "-rf", server.dir, NULL};
-    run(argv, -1);
+    server_remove(&server);
     return 0;
 }
 
@@ -221,7 +219,7 @@ static void the_sqlstate_of_a_failed_open_is_not_taken_from_its_text(void **stat
     open_with(client, &to, WITHIN_MS);
     assert_int_equal(client->reply.outcome, PG_FAILED);
     assert_string_equal(client->reply.sqlstate, "3D000");
-    assert_string_equal(client->reply.text, "database \"x:  28P01: y\" does not exist");
+    assert_string_equal(client->reply.text, "database \"x: 28P01: y\" does not exist");
 }
 
 static void a_server_that_dies_is_news_at_once(void **state)
