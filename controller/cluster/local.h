@@ -1,8 +1,8 @@
 /*
  * local.h - the one small file that a program reads on its own machine (/etc/failover/local.yaml).
  *
- * Everything else is in etcd. Secrets are files; their contents are read by local_secret() at use, trimmed of one
- * newline, at most 4 KiB, refused when others than root and the group may read them.
+ * Everything else is in etcd. Secrets are files; their contents are read by local_secret() at use,
+ * trimmed of one newline, at most 4 KiB, refused when others than root and the group may read them.
  */
 #ifndef FAILOVER_CLUSTER_LOCAL_H
 #define FAILOVER_CLUSTER_LOCAL_H
@@ -11,11 +11,11 @@
 #include "controller/cluster/definition_read.h"
 
 #define LOCAL_ENDPOINTS_MAX 8
-#define LOCAL_SECRETS_MAX 16
-#define LOCAL_COMMANDS_MAX 16
-#define LOCAL_ARGS_MAX 12
-#define LOCAL_PATH_SIZE 256
-#define SECRET_SIZE 4096
+#define LOCAL_SECRETS_MAX   16
+#define LOCAL_COMMANDS_MAX  16
+#define LOCAL_ARGS_MAX      12
+#define LOCAL_PATH_SIZE     256
+#define SECRET_SIZE         4096
 
 struct local_secret_def {
     char name[NAME_SIZE];
@@ -43,11 +43,16 @@ struct local_config {
     char socket_group[NAME_SIZE];
 };
 
-int local_read(const char *text, size_t len, struct local_config *ret_config, struct complaints *complaints);
-int local_read_file(const char *path, struct local_config *ret_config, struct complaints *complaints,
-                    struct err *ret_err);
+int local_read(const char *text, size_t len, struct local_config *ret_config,
+               struct complaints *complaints);
+int local_read_file(const char *path, struct local_config *ret_config,
+                    struct complaints *complaints, struct err *ret_err);
 int local_secret(const struct local_config *config, const char *name, char ret_text[SECRET_SIZE],
                  struct err *ret_err);
+/* NULL if there is none of that name. */
 const struct local_command_def *local_command(const struct local_config *config, const char *name);
+
+/* The reference page's table of keys, in Markdown. */
+void local_reference_print(FILE *to);
 
 #endif

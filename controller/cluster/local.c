@@ -1,0 +1,296 @@
+#include "controller/cluster/local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controller/cluster/complaints.h"
+#include "controller/cluster/keys.h"
+
+/* clang-format off */
+static const struct key rows[] = {
+    { "id", KEY_NAME, KEY_FIELD(local_config, id),
+      .help = "This controller's name; another one than the other's." },
+    { "cluster", KEY_NAME, KEY_FIELD(local_config, cluster),
+      .help = "The cluster's name, as in its definition." },
+    { "etcd", KEY_SECTION, .help = "The store that both controllers use." },
+    { "etcd.endpoints", KEY_URL, KEY_ITEMS(local_config, endpoints, endpoints_len), .items_min = 1,
+      .help = "The client URLs of its members." },
+    { "etcd.ca", KEY_PATH, KEY_FIELD(local_config, etcd_ca), .absent = "",
+      .help = "The file of the certificates that its members' are checked against." },
+    { "etcd.cert", KEY_PATH, KEY_FIELD(local_config, etcd_cert), .absent = "",
+      .help = "The file of our own certificate, with `key`." },
+    { "etcd.key", KEY_PATH, KEY_FIELD(local_config, etcd_key), .absent = "",
+      .help = "The file of its private key." },
+    { "etcd.user", KEY_TEXT, KEY_FIELD(local_config, etcd_user), .min = 1, .absent = "",
+      .help = "etcd's user, with `password`." },
+    { "etcd.password", KEY_NAME, KEY_FIELD(local_config, etcd_password), .absent = "",
+      .help = "The name of a secret below." },
+    { "secrets", KEY_MAP, KEY_ITEMS(local_config, secrets, secrets_len), .absent = "",
+      .help = "The secrets that the definition can name." },
+    { "secrets.*", KEY_PATH, KEY_FIELD(local_secret_def, path),
+      .help = "A file that holds it: one line, mode 0600 or 0640." },
+    { "commands", KEY_MAP, KEY_ITEMS(local_config, commands, commands_len), .absent = "",
+      .help = "The commands that the definition can name." },
+    { "commands.*", KEY_TEXT, KEY_ITEMS(local_command_def, args, args_len), .items_min = 1,
+      .help = "The program's path, then its arguments." },
+    { "listen", KEY_SECTION, .absent = "{}", .help = "Where `failoverctl` reaches this program." },
+    { "listen.socket", KEY_PATH, KEY_FIELD(local_config, socket), .absent = "/run/failover/failoverd.sock",
+      .help = "The unix socket." },
+    { "listen.group", KEY_TEXT, KEY_FIELD(local_config, socket_group), .min = 1, .absent = "",
+      .help = "The group that may use it, beside root." },
+};
+/* clang-format on */
+
+static const struct keys local_keys = {rows, (int)(sizeof rows / sizeof *rows)};
+
+void local_reference_print(FILE *to)
+{
+    keys_print(&local_keys, to);
+}
+
+/* ---- Relations
+ * -------------------------------------------------------------------------------------------- */
+
+static void say(struct complaints *complaints, const struct tree_node *node, const char *path,
+                const char *text)
+{
+    bool by_key = node->key != NULL && node->kind != TREE_SCALAR;
+    complain(complaints, COMPLAINT_ERROR, by_key ? node->key_line : node->line,
+             by_key ? node->key_column : node->column, path, "%s", text);
+}
+
+/* Of the two keys of a section, one is there and the other is not. */
+static void need_both(const struct tree_node *section, const char *name, const char *a,
+                      const char *b, struct complaints *complaints)
+{
+    const struct tree_node *first = tree_at(section, a);
+    const struct tree_node *second = tree_at(section, b);
+    if ((first == NULL) == (second == NULL)) {
+        return;
+    }
+    char path[64];
+    char text[96];
+    snprintf(path, sizeof path, "%s.%s", name, first != NULL ? a : b);
+    snprintf(text, sizeof text, "%s.%s is missing; the two belong together", name,
+             first != NULL ? b : a);
+    say(complaints, first != NULL ? first : second, path, text);
+}
+
+static void relate_etcd(const struct local_config *config, const struct tree_node *tree,
+                        struct complaints *complaints)
+{
+    const struct tree_node *etcd = tree_at(tree, "etcd");
+    need_both(etcd, "etcd", "cert", "key", complaints);
+    need_both(etcd, "etcd", "user", "password", complaints);
+    const struct tree_node *endpoints = tree_at(etcd, "endpoints");
+    bool tls = false;
+    for (int i = 0; i < config->endpoints_len; i++) {
+        tls = tls || strncmp(config->endpoints[i], "https:", 6) == 0;
+        for (int j = 0; j < i; j++) {
+            if (endpoints != NULL && strcmp(config->endpoints[i], config->endpoints[j]) == 0) {
+                say(complaints, endpoints, "etcd.endpoints", "one endpoint stands here twice");
+            }
+        }
+    }
+    const struct tree_node *ca = tree_at(etcd, "ca");
+    if (ca != NULL && endpoints != NULL && !tls) {
+        say(complaints, ca, "etcd.ca",
+            "certificates need https:// endpoints, and etcd.endpoints has none");
+    }
+}
+
+static void relate_secrets(const struct local_config *config, const struct tree_node *tree,
+                           struct complaints *complaints)
+{
+    const struct tree_node *password = tree_at(tree_at(tree, "etcd"), "password");
+    const char *names[LOCAL_SECRETS_MAX] = {NULL};
+    bool known = password == NULL || password->kind != TREE_SCALAR;
+    for (int i = 0; i < config->secrets_len; i++) {
+        names[i] = config->secrets[i].name;
+        known = known || strcmp(names[i], password->text) == 0;
+    }
+    if (!known) {
+        const char *nearest = keys_nearest(password->text, names, config->secrets_len);
+        complain(complaints, COMPLAINT_ERROR, password->line, password->column, "etcd.password",
+                 "\"%.40s\" is not one of secrets%s%s%s", password->text,
+                 nearest != NULL ? "; is \"" : "", nearest != NULL ? nearest : "",
+                 nearest != NULL ? "\" meant?" : "");
+    }
+}
+
+static void relate_commands(const struct local_config *config, const struct tree_node *tree,
+                            struct complaints *complaints)
+{
+    for (int i = 0; i < config->commands_len; i++) {
+        const struct local_command_def *command = &config->commands[i];
+        const struct tree_node *list = tree_at(tree_at(tree, "commands"), command->name);
+        if (list != NULL && list->first != NULL && command->args_len > 0 &&
+            command->args[0][0] != '/') {
+            char path[NAME_SIZE + 16];
+            char text[128];
+            snprintf(path, sizeof path, "commands.%s[0]", command->name);
+            snprintf(text, sizeof text,
+                     "found \"%.40s\", allowed is the program's whole path: no PATH is searched",
+                     command->args[0]);
+            say(complaints, list->first, path, text);
+        }
+    }
+}
+
+/* ---- The door
+ * --------------------------------------------------------------------------------------------- */
+
+int local_read(const char *text, size_t len, struct local_config *ret_config,
+               struct complaints *complaints)
+{
+    complaints->len = 0;
+    complaints->errors = 0;
+    struct local_config *config = calloc(1, sizeof *config);
+    if (config == NULL) {
+        complain(complaints, COMPLAINT_ERROR, 1, 1, "", "no memory is left to read it");
+        return -1;
+    }
+    struct tree_node *tree = tree_read(text, len, complaints);
+    if (tree != NULL) {
+        keys_read(&local_keys, tree, config, complaints);
+        relate_etcd(config, tree, complaints);
+        relate_secrets(config, tree, complaints);
+        relate_commands(config, tree, complaints);
+        complaints_sort(complaints);
+    }
+    tree_free(tree);
+    bool good = complaints->errors == 0;
+    if (good) {
+        *ret_config = *config;
+    }
+    free(config);
+    return good ? 0 : -1;
+}
+
+/* A regular file's text of at most size - 1 bytes, with a NUL behind it. Checked on the open
+   descriptor, so that nobody can exchange the file in between; a FIFO does not hang the open. */
+static int read_file(const char *path, char *ret_text, size_t size, size_t *ret_len,
+                     struct stat *ret_stat, struct err *ret_err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        return err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
+    }
+    int result = 0;
+    size_t len = 0;
+    if (fstat(fd, ret_stat) < 0) {
+        result = err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(ret_stat->st_mode)) {
+        result = err_set(ret_err, ERR_INVALID, "%s: is no regular file", path);
+    }
+    while (result == 0 && len < size) {
+        ssize_t got = read(fd, ret_text + len, size - len);
+        if (got == 0) {
+            break;
+        }
+        if (got < 0 && errno != EINTR) {
+            result = err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
+        }
+        len += got > 0 ? (size_t)got : 0;
+    }
+    close(fd);
+    if (result == 0 && len == size) {
+        result =
+            err_set(ret_err, ERR_LIMIT, "%s: longer than the %zu bytes allowed", path, size - 1);
+    }
+    if (result == 0) {
+        ret_text[len] = '\0';
+        *ret_len = len;
+    }
+    return result;
+}
+
+int local_read_file(const char *path, struct local_config *ret_config,
+                    struct complaints *complaints, struct err *ret_err)
+{
+    complaints->len = 0;
+    complaints->errors = 0;
+    size_t size = DEFINITION_TEXT_MAX + 1;
+    char *text = malloc(size);
+    if (text == NULL) {
+        return err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
+    }
+    size_t len = 0;
+    struct stat status;
+    int result = read_file(path, text, size, &len, &status, ret_err);
+    if (result == 0 && local_read(text, len, ret_config, complaints) < 0) {
+        result = err_set(ret_err, ERR_INVALID, "%s: %d errors", path, complaints->errors);
+    }
+    free(text);
+    return result;
+}
+
+static const char *secret_path(const struct local_config *config, const char *name)
+{
+    for (int i = 0; i < config->secrets_len; i++) {
+        if (strcmp(config->secrets[i].name, name) == 0) {
+            return config->secrets[i].path;
+        }
+    }
+    return NULL;
+}
+
+/* Whose it is and who may read it; the message says the command that mends it. */
+static int check_owner(const char *path, const struct stat *status, struct err *ret_err)
+{
+    if (status->st_uid != 0 && status->st_uid != geteuid()) {
+        return err_set(ret_err, ERR_REFUSED, "%s belongs to the user %u; chown root %s", path,
+                       (unsigned)status->st_uid, path);
+    }
+    if ((status->st_mode & (S_IRWXO | S_IWGRP)) != 0) {
+        return err_set(ret_err, ERR_REFUSED,
+                       "%s has the mode %04o, so others may read or change it; chmod 0600 %s", path,
+                       (unsigned)(status->st_mode & 07777), path);
+    }
+    return 0;
+}
+
+int local_secret(const struct local_config *config, const char *name, char ret_text[SECRET_SIZE],
+                 struct err *ret_err)
+{
+    const char *path = secret_path(config, name);
+    if (path == NULL) {
+        return err_set(ret_err, ERR_INVALID, "the secret \"%s\" is not in local.yaml", name);
+    }
+    char text[SECRET_SIZE + 1];
+    size_t len = 0;
+    struct stat status;
+    int result = read_file(path, text, sizeof text, &len, &status, ret_err);
+    if (result == 0) {
+        result = check_owner(path, &status, ret_err);
+    }
+    if (result == 0 && len > 0 && text[len - 1] == '\n') {
+        text[--len] = '\0';
+    }
+    if (result == 0 && (len == 0 || strlen(text) != len)) {
+        result = err_set(ret_err, ERR_INVALID, "%s: %s", path,
+                         len == 0 ? "is empty" : "holds a NUL byte");
+    } else if (result == 0 && len >= SECRET_SIZE) {
+        result = err_set(ret_err, ERR_LIMIT, "%s: longer than %d bytes", path, SECRET_SIZE - 1);
+    }
+    if (result == 0) {
+        memcpy(ret_text, text, len + 1);
+    }
+    explicit_bzero(text, sizeof text);
+    return result < 0 ? err_prefix(ret_err, "secret %s", name) : 0;
+}
+
+const struct local_command_def *local_command(const struct local_config *config, const char *name)
+{
+    for (int i = 0; i < config->commands_len; i++) {
+        if (strcmp(config->commands[i].name, name) == 0) {
+            return &config->commands[i];
+        }
+    }
+    return NULL;
+}
