@@ -100,8 +100,7 @@ struct etcd {
 static void advance(struct etcd_call *call);
 static void send_login(void *arg);
 
-/* -- Small parts ----------------------------------------------------------------------------------
- */
+/* ---- Small parts ---- */
 
 uint64_t etcd_jitter_ms(struct etcd *etcd, uint64_t below_ms)
 {
@@ -121,8 +120,7 @@ const char *etcd_endpoint_name(const struct etcd *etcd, int endpoint)
     return etcd->config.endpoints[endpoint];
 }
 
-/* Leases are granted and keys are read as often as wanted; only these leave something that a second
- * one would meet. */
+/* What leaves something that a second one would meet. */
 static bool is_write(enum etcd_kind kind)
 {
     return kind != ETCD_KIND_RANGE && kind != ETCD_KIND_KEEPALIVE && kind != ETCD_KIND_STATUS;
@@ -208,8 +206,7 @@ struct http_op *etcd_stream_start(struct etcd *etcd, const char *path, const cha
     return http_start(etcd->http, &request);
 }
 
-/* -- Endings --------------------------------------------------------------------------------------
- */
+/* ---- Endings ---- */
 
 static void call_free(struct etcd_call *call)
 {
@@ -255,8 +252,7 @@ static void finish_late(struct etcd_call *call)
     finish_with(call, ETCD_UNKNOWN, call->reason, text);
 }
 
-/* -- Logging in -----------------------------------------------------------------------------------
- */
+/* ---- Logging in ---- */
 
 /* Everyone who waits looks again, each from a timer of its own: a `done` may free anything. */
 static void wake_waiting(struct etcd *etcd)
@@ -399,8 +395,7 @@ static void await_token(struct etcd_call *call)
     timer_start(call->timer, left_ms(call));
 }
 
-/* -- Attempts -------------------------------------------------------------------------------------
- */
+/* ---- Attempts ---- */
 
 /* Another endpoint, if the call may be repeated; after a whole round in vain a pause comes first.
  */
@@ -635,8 +630,7 @@ static struct etcd_call *start(struct etcd *etcd, enum etcd_kind kind, char *bod
     return call;
 }
 
-/* -- The calls ------------------------------------------------------------------------------------
- */
+/* ---- The calls ---- */
 
 struct etcd_call *etcd_range(struct etcd *etcd, const struct etcd_range *range, uint64_t within_ms,
                              etcd_done_fn done, void *arg)
@@ -717,8 +711,7 @@ void etcd_cancel(struct etcd_call *call)
     }
 }
 
-/* -- The client -----------------------------------------------------------------------------------
- */
+/* ---- The client ---- */
 
 static void strip_slash(char *endpoint)
 {

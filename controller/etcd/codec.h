@@ -24,16 +24,15 @@
 
 #define ETCD_KEY_MAX      1024       /* bytes of a key that we write or ask for */
 #define ETCD_VALUE_MAX    (1u << 20) /* bytes of a value that we write */
-#define ETCD_COMPARES_MAX 32         /* of one transaction */
-#define ETCD_OPS_MAX      32         /* of one branch of a transaction */
+#define ETCD_COMPARES_MAX 64         /* of one transaction */
+#define ETCD_OPS_MAX      64         /* of one branch of a transaction */
 #define ETCD_BODY_MAX     (1u << 20) /* of an answer other than a range's */
 #define ETCD_RANGE_BODY_MAX                                                                        \
     (8u << 20)                     /* of a range's answer, and of a transaction's that has ranges */
 #define ETCD_KVS_MAX    65536      /* keys in one answer */
 #define ETCD_OBJECT_MAX (4u << 20) /* bytes of one object of a watch's stream */
 
-/* -- What is asked ------------------------------------------------------------------------------
- */
+/* ---- What is asked ---- */
 
 enum etcd_compare_target {
     ETCD_COMPARE_CREATE, /* create revision; 0 compares with "there is no such key" */
@@ -97,8 +96,7 @@ struct etcd_range {
     bool keys_only;
 };
 
-/* -- What is answered ---------------------------------------------------------------------------
- */
+/* ---- What is answered ---- */
 
 enum etcd_outcome {
     ETCD_OK,
@@ -179,8 +177,7 @@ struct etcd_reply {
 
 void etcd_reply_done(struct etcd_reply *reply);
 
-/* -- Requests: NUL-terminated JSON from malloc(), or NULL with ERR_LIMIT / ERR_INVALID ------------
- */
+/* ---- Requests: NUL-terminated JSON from malloc(), or NULL with ERR_LIMIT / ERR_INVALID ---- */
 
 char *etcd_encode_range(const struct etcd_range *range, struct err *ret_err);
 char *etcd_encode_txn(const struct etcd_txn *txn, struct err *ret_err);
@@ -193,8 +190,7 @@ char *etcd_encode_compact(int64_t revision);
 char *etcd_encode_auth(const char *user, const char *password, struct err *ret_err);
 char *etcd_encode_watch(const char *key, bool prefix, int64_t start_revision, struct err *ret_err);
 
-/* -- Answers --------------------------------------------------------------------------------------
- */
+/* ---- Answers ---- */
 
 enum etcd_kind {
     ETCD_KIND_RANGE,
@@ -231,8 +227,7 @@ enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *bo
 enum etcd_hint etcd_decode_auth(int status, const char *body, size_t len,
                                 struct etcd_reply *ret_reply, char ret_token[ETCD_TOKEN_SIZE]);
 
-/* -- A watch's stream -----------------------------------------------------------------------------
- */
+/* ---- A watch's stream ---- */
 
 enum etcd_event_kind { ETCD_EVENT_PUT, ETCD_EVENT_DELETE };
 

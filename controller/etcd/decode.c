@@ -57,8 +57,7 @@ const char *etcd_kind_path(enum etcd_kind kind)
     return paths[kind];
 }
 
-/* -- What etcd says no with -----------------------------------------------------------------------
- */
+/* ---- What etcd says no with ---- */
 
 /* Codes of gRPC (google.golang.org/grpc/codes); texts of etcd's rpctypes, without "etcdserver: ".
  */
@@ -187,8 +186,7 @@ static enum etcd_hint set_error(struct etcd_reply *reply, int64_t code, const ch
     return found ? found->hint : ETCD_HINT_NONE;
 }
 
-/* -- Keys and values ------------------------------------------------------------------------------
- */
+/* ---- Keys and values ---- */
 
 /*
  * All decoded strings of one answer. Their bytes and NULs together are fewer than the answer's,
@@ -291,8 +289,7 @@ static void read_kvs(struct json_in *in, const json_t *object, struct reply_memo
     }
 }
 
-/* -- One reader for each kind
- * ---------------------------------------------------------------------- */
+/* ---- One reader for each kind ---- */
 
 static void read_header(struct json_in *in, const json_t *object, uint64_t *ret_cluster_id,
                         uint64_t *ret_member_id, int64_t *ret_revision, uint64_t *ret_raft_term)
@@ -547,8 +544,7 @@ enum etcd_hint etcd_decode_auth(int status, const char *body, size_t len,
     return ETCD_HINT_NONE;
 }
 
-/* -- A watch's notices
- * ----------------------------------------------------------------------------- */
+/* ---- A watch's notices ---- */
 
 struct notice_memory {
     struct arena arena;

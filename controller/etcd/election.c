@@ -113,8 +113,7 @@ static void tell_trouble(struct election *election, const char *what,
     }
 }
 
-/* -- Leading and not
- * ------------------------------------------------------------------------------- */
+/* ---- Leading and not ---- */
 
 static void see(struct election *election, const char *id, int64_t term)
 {
@@ -163,8 +162,7 @@ static void gain(struct election *election, int64_t term)
     election->callbacks.gained(election->arg, term);
 }
 
-/* -- What the key says
- * ------------------------------------------------------------------------------ */
+/* ---- What the key says ---- */
 
 static void read_leader(const struct etcd_kv *kv, char ret_id[ELECTION_ID_SIZE])
 {
@@ -265,8 +263,7 @@ static void watch_from(struct election *election, int64_t revision)
     election->watch_lost = false;
 }
 
-/* -- Calls about the key
- * ---------------------------------------------------------------------------- */
+/* ---- Calls about the key ---- */
 
 static void on_look(void *arg, const struct etcd_reply *reply)
 {
@@ -369,8 +366,7 @@ static void start_release(struct election *election)
     election->release = etcd_txn(election->etcd, &txn, WRITE_MS, on_release, election);
 }
 
-/* -- The session
- * ------------------------------------------------------------------------------------ */
+/* ---- The session ---- */
 
 static void forget_session(struct election *election)
 {
@@ -471,8 +467,7 @@ static void start_keepalive(struct election *election)
                                                election->ttl_ms / 3, on_keepalive, election);
 }
 
-/* -- Stopping
- * --------------------------------------------------------------------------------------- */
+/* ---- Stopping ---- */
 
 static void finish_stop(struct election *election)
 {
@@ -524,8 +519,7 @@ static void advance_stop(struct election *election)
     timer_start(election->timer, election->revoke ? election->stop_until_ms - now_ms : AGAIN_MS);
 }
 
-/* -- The machine
- * ------------------------------------------------------------------------------------ */
+/* ---- The machine ---- */
 
 static void advance_session(struct election *election, uint64_t now_ms)
 {
@@ -619,8 +613,7 @@ static void on_timer(void *arg)
     advance(arg);
 }
 
-/* -- Outside
- * ---------------------------------------------------------------------------------------- */
+/* ---- Outside ---- */
 
 static char *make_value(const char *id)
 {

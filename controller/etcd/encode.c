@@ -315,8 +315,7 @@ char *etcd_encode_watch(const char *key, bool prefix, int64_t start_revision, st
     return print(object);
 }
 
-/* -- Builders ------------------------------------------------------------------------------------
- */
+/* ---- Builders ---- */
 
 static void add_compare(struct etcd_txn *txn, const char *key, enum etcd_compare_target target,
                         int64_t number)

@@ -148,8 +148,7 @@ static void created(struct etcd_watch *watch, int64_t revision)
     tell(watch, &news);
 }
 
-/* -- Events
- * ---------------------------------------------------------------------------------------- */
+/* ---- Events ---- */
 
 /* How many at the head were delivered before. */
 static int count_known(struct etcd_watch *watch, const struct etcd_notice *notice)
@@ -237,8 +236,7 @@ static void take_notice(struct etcd_watch *watch, const struct etcd_notice *noti
     }
 }
 
-/* -- The stream
- * ------------------------------------------------------------------------------------ */
+/* ---- The stream ---- */
 
 static bool on_object(void *arg, const char *text, size_t len)
 {
@@ -351,8 +349,7 @@ static void on_timer(void *arg)
     }
 }
 
-/* -- Outside
- * --------------------------------------------------------------------------------------- */
+/* ---- Outside ---- */
 
 void etcd_watch_restart(struct etcd_watch *watch, int64_t from_revision)
 {

@@ -195,8 +195,7 @@ static inline struct etcd_config fixture_config(const struct etcd_fixture *fixtu
     return config;
 }
 
-/* -- A proxy
- * ---------------------------------------------------------------------------------------- */
+/* ---- A proxy ---- */
 
 enum proxy_mode {
     PROXY_PASS,

@@ -107,8 +107,20 @@ static struct answer txn(struct world *world, const struct etcd_txn *wanted)
     return answer;
 }
 
-/* -- Calls
- * ------------------------------------------------------------------------------------------ */
+static void await_at_least(struct world *world, const int *count, int wanted)
+{
+    uint64_t until_ms = clock_now_ms() + FIXTURE_WAIT_MS;
+    bool never = false;
+
+    while (*count < wanted) {
+        if (clock_now_ms() >= until_ms) {
+            fail_msg("%d of %d came", *count, wanted);
+        }
+        loop_run_until(world->loop, &never, 1);
+    }
+}
+
+/* ---- Calls ---- */
 
 static void what_is_put_is_read_until_it_is_deleted(void **state)
 {
@@ -332,8 +344,7 @@ static void the_client_may_be_freed_by_its_last_answer(void **state)
     close_world(&world);
 }
 
-/* -- Endpoints
- * -------------------------------------------------------------------------------------- */
+/* ---- Endpoints ---- */
 
 static void a_dead_endpoint_is_passed_over_by_reads_and_writes(void **state)
 {
@@ -575,8 +586,7 @@ static void a_full_store_is_refused_by_name_and_shown_as_an_alarm(void **state)
     fixture_end(&small);
 }
 
-/* -- Users
- * ------------------------------------------------------------------------------------------ */
+/* ---- Users ---- */
 
 static void add_users(struct etcd_fixture *fixture)
 {
@@ -604,10 +614,11 @@ static void a_token_that_ran_out_is_renewed_unseen(void **state)
     struct etcd_config config;
     struct world world;
     struct answer answer;
-    struct etcd_watch *watch;
+    struct etcd_watch *watch = NULL;
     bool never = false;
     int events = 0;
-    uint64_t logins, until_ms;
+    int64_t revision;
+    uint64_t until_ms;
 
     (void)state;
     strcpy(guarded.extra[guarded.extra_len++], "--auth-token-ttl=1");
@@ -620,25 +631,21 @@ static void a_token_that_ran_out_is_renewed_unseen(void **state)
     answer = put(&world, "/ours/k", "1", 0);
     expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
     assert_int_equal(etcd_health(world.etcd).logins, 1);
-    watch = etcd_watch_new(world.etcd, "/ours/", true, answer.reply.revision + 1, 1500,
-                           count_events, &events);
+    revision = answer.reply.revision;
     answer = put(&world, "/theirs/k", "1", 0);
     expect_outcome(&answer, ETCD_REFUSED, ETCD_PERMISSION_DENIED);
-    /* Unused for longer than its life, which etcd looks at every second. */
-    logins = etcd_health(world.etcd).logins;
+    /* Unused for longer than its life (etcd looks every second): a watch needs a new one, too. */
     until_ms = clock_now_ms() + FIXTURE_WAIT_MS;
     do {
         assert_true(clock_now_ms() < until_ms);
-        loop_run_until(world.loop, &never, 1100);
-        answer = put(&world, "/ours/k", "3", 0);
-        expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
-    } while (etcd_health(world.etcd).logins == logins);
-    /* The watch was resumed (silence ended it) with a new token each time. */
-    until_ms = clock_now_ms() + FIXTURE_WAIT_MS;
-    while (events < 2 && clock_now_ms() < until_ms) {
-        loop_run_until(world.loop, &never, 10);
-    }
-    assert_true(events >= 2);
+        etcd_watch_free(watch);
+        events = 0;
+        loop_run_until(world.loop, &never, 2100);
+        watch = etcd_watch_new(world.etcd, "/ours/", true, revision, 0, count_events, &events);
+        await_at_least(&world, &events, 1);
+    } while (etcd_health(world.etcd).logins == 1);
+    put(&world, "/ours/k", "2", 0);
+    await_at_least(&world, &events, 2);
     etcd_watch_free(watch);
     close_world(&world);
 
@@ -670,8 +677,7 @@ static void a_user_where_there_are_none_is_no_obstacle(void **state)
     close_world(&world);
 }
 
-/* -- Watches
- * ---------------------------------------------------------------------------------------- */
+/* ---- Watches ---- */
 
 struct seen {
     int started, broken, compacted, events;
@@ -710,19 +716,6 @@ static void note_news(void *arg, const struct etcd_watch_news *news)
     if (seen->free_it && news->kind == ETCD_WATCH_EVENTS) {
         etcd_watch_free(seen->watch);
         seen->freed = true;
-    }
-}
-
-static void await_at_least(struct world *world, const int *count, int wanted)
-{
-    uint64_t until_ms = clock_now_ms() + FIXTURE_WAIT_MS;
-    bool never = false;
-
-    while (*count < wanted) {
-        if (clock_now_ms() >= until_ms) {
-            fail_msg("%d of %d came", *count, wanted);
-        }
-        loop_run_until(world->loop, &never, 1);
     }
 }
 

@@ -51,8 +51,7 @@ static void expect_json(char *text, const char *expected)
     free(text);
 }
 
-/* -- base64 ---------------------------------------------------------------------------------------
- */
+/* ---- base64 ---- */
 
 static void every_length_of_bytes_survives_base64(void **state)
 {
@@ -92,8 +91,7 @@ static void what_is_no_base64_is_refused(void **state)
     assert_memory_equal(out, "foob", 4);
 }
 
-/* -- Requests -------------------------------------------------------------------------------------
- */
+/* ---- Requests ---- */
 
 static void a_prefix_becomes_a_range_up_to_the_next_key(void **state)
 {
@@ -184,8 +182,7 @@ static void leases_compaction_log_in_and_watch_are_written_with_text_numbers(voi
                 "\"start_revision\":\"5\",\"fragment\":true}}");
 }
 
-/* -- Answers --------------------------------------------------------------------------------------
- */
+/* ---- Answers ---- */
 
 static void numbers_of_64_bits_keep_every_digit(void **state)
 {
@@ -497,8 +494,7 @@ static void an_answer_over_the_limit_is_unknown(void **state)
     free(body);
 }
 
-/* -- The stream -----------------------------------------------------------------------------------
- */
+/* ---- The stream ---- */
 
 static const char stream[] =
     "{\"result\":{" HEADER ",\"created\":true}}\n"
