@@ -306,19 +306,31 @@ static void accepted(struct visit *visit, const char *id, const char *at)
     answer(visit, 202, out);
 }
 
-static bool same_request(const struct request_record *a, const struct request_record *b)
+/* FNV-1a over the text and its end; not against malice: whoever may ask, may ask anything. */
+static uint64_t print_text(uint64_t print, const char *text)
 {
-    return a->kind == b->kind && strcmp(a->group, b->group) == 0 &&
-           strcmp(a->database, b->database) == 0 && strcmp(a->node, b->node) == 0 &&
-           strcmp(a->reason, b->reason) == 0 && a->accept_loss_bytes == b->accept_loss_bytes;
+    do {
+        print = (print ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    } while (*text++ != '\0');
+    return print;
+}
+
+static uint64_t print_request(const struct request_record *request)
+{
+    uint64_t print = UINT64_C(14695981039346656037) + request->accept_loss_bytes;
+    print = print_text(print, request_kind_names[request->kind]);
+    print = print_text(print, request->group);
+    print = print_text(print, request->database);
+    print = print_text(print, request->node);
+    return print_text(print, request->reason);
 }
 
 /* Room for a write under a new id; or answered: asked before (repeating is harmless), or full. */
 static struct kept_write *new_write(struct visit *visit, const char *id, bool config,
-                                    const char *ask_at)
+                                    uint64_t print, const char *ask_at)
 {
     struct kept_write *before = kept_write(&visit->api->kept, id);
-    if (before != NULL && before->config != config) {
+    if (before != NULL && (before->config != config || before->print != print)) {
         refuse(visit, 409, "the id \"%s\" is in use for something else", id);
         return NULL;
     }
@@ -337,6 +349,7 @@ static struct kept_write *new_write(struct visit *visit, const char *id, bool co
     }
     write->state = API_WRITE_PENDING;
     write->config = config;
+    write->print = print;
     return write;
 }
 
@@ -369,11 +382,11 @@ static void post_request(struct visit *visit)
         new_id("req", request.id);
     }
     const struct request_record *before = kept_request(&visit->api->kept, request.id);
-    if (before != NULL && !same_request(before, &request)) {
+    if (before != NULL && print_request(before) != print_request(&request)) {
         refuse(visit, 409, "the id \"%s\" is in use for something else", request.id);
     } else if (before != NULL) {
         accepted(visit, request.id, ask_at);
-    } else if (new_write(visit, request.id, false, ask_at) != NULL) {
+    } else if (new_write(visit, request.id, false, print_request(&request), ask_at) != NULL) {
         backend->put_request(backend->arg, &request);
         accepted(visit, request.id, ask_at);
     }
@@ -435,7 +448,7 @@ static void store_config(struct visit *visit, struct ask_config *ask, const char
     if (ask->id[0] == '\0') {
         new_id("cfg", ask->id);
     }
-    if (new_write(visit, ask->id, true, ask_at) == NULL) {
+    if (new_write(visit, ask->id, true, print_text(0, ask->yaml), ask_at) == NULL) {
         return;
     }
     struct status_extra extra = {0};

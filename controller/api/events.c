@@ -65,8 +65,8 @@ json_t *events_json(const struct events *events, uint64_t since, int limit)
     json_t *list = json_array();
     uint64_t missed = 0;
     if (events->last > 0) {
-        if (since + 1 < first) {
-            missed = first - since - 1;
+        if (since < first - 1) {
+            missed = first - 1 - since;
             since = first - 1;
         }
         for (uint64_t seq = since + 1; seq > since && seq <= events->last && limit > 0; seq++) {

@@ -14,6 +14,7 @@ struct kept_write {
     enum api_write_state state;
     int64_t revision;
     char text[REASON_SIZE];
+    uint64_t print; /* of what is written, to tell a repetition from another thing */
     bool config;    /* else of a request */
     uint64_t order; /* of its start */
 };

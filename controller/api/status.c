@@ -162,8 +162,12 @@ static json_t *route_json(const struct core *core, const struct status_extra *ex
         json_array_append_new(list, route_proxy_json(core, extra, route, def->proxies[i]));
     }
     json_object_set_new(out, "name", words_text(def->name));
-    json_object_set_new(out, "target",
-                        words_text(route_node(core, route, core_route_target(core, route))));
+    int target = core_route_target(core, route);
+    json_object_set_new(out, "target", words_text(route_node(core, route, target)));
+    json_object_set_new(out, "wish",
+                        json_string(target >= 0    ? "open"
+                                    : target == -1 ? "closed"
+                                                   : "as it is"));
     json_object_set_new(out, "proxies", list);
     return out;
 }

@@ -183,18 +183,24 @@ static void set_permit(json_t *out, const struct database_state *db)
                         words_text_or_null(db->permit_known ? db->permit.node : ""));
 }
 
-static void set_durability(json_t *out, const struct core *core, int database, bool primary_known)
+static void set_durability(json_t *out, const struct core *core, const struct status_extra *extra,
+                           int database, int primary)
 {
     const struct database_def *def = &core->def.databases[database];
-    int streaming = core_redundancy(core, database);
     const char *durability = durability_names[def->durability];
+    const char *words = "";
     if (def->durability == DURABILITY_SYNC && !core_sync_enforced(core, database)) {
         durability = "sync declared, not enforced";
     }
     json_object_set_new(out, "durability", json_string(durability));
-    json_object_set_new(out, "redundancy", json_integer(streaming));
-    json_object_set_new(out, "words",
-                        json_string(primary_known && streaming <= 0 ? "no redundancy" : ""));
+    /* Only the primary knows who streams, and a dead one's last word is no redundancy. */
+    bool known = primary >= 0 && fresh(core, extra, &core->databases[database].instances[primary]);
+    int streaming = core_redundancy(core, database);
+    if (primary >= 0) {
+        words = !known ? "redundancy unknown" : streaming <= 0 ? "no redundancy" : "";
+    }
+    json_object_set_new(out, "redundancy", known ? json_integer(streaming) : json_null());
+    json_object_set_new(out, "words", json_string(words));
 }
 
 static json_t *instances_json(const struct core *core, const struct status_extra *extra,
@@ -234,7 +240,7 @@ json_t *status_database(const struct core *core, const struct status_extra *extr
                         record == NULL || record->timeline == 0 ? json_null()
                                                                 : json_integer(record->timeline));
     set_permit(out, db);
-    set_durability(out, core, database, primary >= 0);
+    set_durability(out, core, extra, database, primary);
     json_object_set_new(out, "loss_now_bytes",
                         choice.loss_known ? words_u64(choice.loss_bytes) : json_null());
     json_object_set_new(out, "held", words_text(db->held));

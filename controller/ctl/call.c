@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "controller/base/http.h"
 #include "controller/base/json.h"
@@ -77,6 +78,20 @@ static void clean(json_t *value)
     }
 }
 
+/* What the operator can do about it, rather than what the HTTP client tried. */
+static void say_why(struct call_answer *answer, const struct http_answer *http)
+{
+    const char *why = http->err.text;
+    if (!http->sent && access(answer->socket, F_OK) != 0) {
+        why = "there is no such socket; is failoverd running here?";
+    } else if (!http->sent && access(answer->socket, R_OK | W_OK) != 0) {
+        why = "not allowed; only root and the socket's group may ask";
+    } else if (http->refused) {
+        why = "nobody listens there; failoverd has ended without removing it";
+    }
+    (void)snprintf(answer->text, sizeof answer->text, "%s", why);
+}
+
 static void on_done(void *arg, const struct http_answer *http)
 {
     struct caller *caller = arg;
@@ -85,7 +100,7 @@ static void on_done(void *arg, const struct http_answer *http)
     answer->reached = http->err.code == ERR_NONE;
     answer->maybe_sent = !answer->reached && http->sent;
     if (!answer->reached) {
-        (void)snprintf(answer->text, sizeof answer->text, "%s", http->err.text);
+        say_why(answer, http);
         return;
     }
     answer->status = http->status;

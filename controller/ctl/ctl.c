@@ -415,8 +415,8 @@ int ctl_main(int argc, char **argv)
     if (result == CTL_DONE) {
         result = run(&ctl);
     }
-    /* A full disk or a closed pipe: what was printed did not arrive, so it was not done. */
-    if (fflush(stdout) != 0 && result == CTL_DONE) {
+    /* On a full disk what was printed did not arrive; a reader who has closed wanted no more. */
+    if (fflush(stdout) != 0 && errno != EPIPE && result == CTL_DONE) {
         ctl_complain("standard output: %s", strerror(errno));
         result = CTL_RUNNING;
     }

@@ -8,19 +8,22 @@
 #include "controller/ctl/command.h"
 #include "controller/ctl/show.h"
 
-/* "suspect, held"; "any" for all states. */
+/* "suspect, held"; "any", or "any but observing" where that is shorter. */
 static void from_text(uint64_t from, char *ret_text, size_t size)
 {
-    size_t len = 0;
-    ret_text[0] = '\0';
-    if ((from & ((UINT64_C(1) << DB_STATES) - 1)) == (UINT64_C(1) << DB_STATES) - 1) {
-        (void)snprintf(ret_text, size, "any");
-        return;
-    }
+    uint64_t all = (UINT64_C(1) << DB_STATES) - 1;
+    bool most = __builtin_popcountll(from & all) > DB_STATES / 2;
+    uint64_t named = most ? ~from & all : from & all;
+    size_t len = (size_t)snprintf(ret_text, size, "%s",
+                                  !most        ? ""
+                                  : named == 0 ? "any"
+                                               : "any but ");
+    bool first = true;
     for (int i = 0; i < DB_STATES && len < size; i++) {
-        if ((from & (UINT64_C(1) << i)) != 0) {
-            len += (size_t)snprintf(ret_text + len, size - len, "%s%s", len > 0 ? ", " : "",
+        if ((named & (UINT64_C(1) << i)) != 0) {
+            len += (size_t)snprintf(ret_text + len, size - len, "%s%s", first ? "" : ", ",
                                     db_state_names[i]);
+            first = false;
         }
     }
 }

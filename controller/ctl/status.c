@@ -167,7 +167,8 @@ static void print_routes(const struct page *page, const json_t *group)
             const char *state = member_text(proxy, "state", "unknown");
             sheet_line(sheet);
             sheet_cell(sheet, TONE_PLAIN, "%s", member_text(route, "name", "?"));
-            sheet_cell(sheet, TONE_PLAIN, "%s", member_text(route, "target", "(closed)"));
+            sheet_cell(sheet, TONE_PLAIN, "%s",
+                       member_text(route, "target", member_text(route, "wish", "?")));
             sheet_cell(sheet, TONE_PLAIN, "%s", member_text(proxy, "name", "?"));
             sheet_cell(sheet, strcmp(state, "agrees") == 0 ? TONE_GOOD : TONE_WARN, "%s", state);
             sheet_cell(sheet, TONE_PLAIN, "%s", member_text(proxy, "seen", "-"));

@@ -189,10 +189,14 @@ static bool routes_differ(struct text *text, const json_t *group)
         json_array_foreach(json_object_get(route, "proxies"), j, proxy)
         {
             const char *state = member_text(proxy, "state", "unknown");
-            if (strcmp(state, "agrees") != 0) {
+            const char *error = member_text(proxy, "error", "");
+            /* A follower reads no proxy back: what it does not know is no fault. */
+            bool fault =
+                strcmp(state, "unknown") == 0 ? error[0] != '\0' : strcmp(state, "agrees") != 0;
+            if (fault) {
                 clause(text, begin);
-                add(text, "ROUTE: %s on %s: %s", member_text(route, "name", "?"),
-                    member_text(proxy, "name", "?"), state);
+                add(text, "ROUTE: %s on %s: %s%s%s", member_text(route, "name", "?"),
+                    member_text(proxy, "name", "?"), state, error[0] != '\0' ? ": " : "", error);
             }
         }
     }
