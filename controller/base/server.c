@@ -41,7 +41,8 @@ struct server {
     void *arg;
     size_t body_limit;
     uint64_t request_ms;
-    bool running; /* inside MHD_run() */
+    bool running;    /* inside MHD_run() */
+    bool place_free; /* a connection closed in this run */
     LIST_HEAD(, connection) connections;
     char unix_path[sizeof((struct sockaddr_un){0}).sun_path];
     dev_t socket_dev; /* of our socket: another one there is not ours to remove */
@@ -206,6 +207,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **ret_conn
     } else if (*ret_connection != NULL) {
         struct connection *connection = *ret_connection;
         *ret_connection = NULL;
+        server->place_free = true;
         timer_free(connection->timer);
         LIST_REMOVE(connection, link);
         free(connection);
@@ -237,10 +239,14 @@ static void drive(struct server *server)
 {
     assert(!server->running);
     server->running = true;
+    server->place_free = false;
     MHD_run(server->daemon);
     server->running = false;
     MHD_UNSIGNED_LONG_LONG in_ms;
-    if (MHD_get_timeout(server->daemon, &in_ms) == MHD_YES) {
+    if (server->place_free) {
+        /* At its limit libmicrohttpd stops accepting, and begins again only when it is run. */
+        timer_start(server->timer, 0);
+    } else if (MHD_get_timeout(server->daemon, &in_ms) == MHD_YES) {
         timer_start(server->timer, in_ms);
     } else {
         timer_stop(server->timer);

@@ -286,6 +286,17 @@ static void a_body_whose_length_is_not_announced_is_limited_too(void **state)
     raw_free(raw);
 }
 
+static void a_body_announced_as_too_long_is_refused_before_it_comes(void **state)
+{
+    (void)state;
+    serve(options());
+    struct raw *raw = raw_new();
+    say(raw, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n");
+    wait_for_text(raw, "HTTP/1.1 413 ");
+    assert_int_equal(calls, 0);
+    raw_free(raw);
+}
+
 static void requests_that_follow_each_other_closely_are_all_answered(void **state)
 {
     (void)state;
@@ -372,6 +383,7 @@ static void callers_over_the_limit_wait_for_a_place(void **state)
     (void)state;
     struct server_options with = options();
     with.connections_max = 2;
+    with.request_ms = 600000; /* so that it is the freed place which helps */
     serve(with);
     struct raw *first = raw_new();
     struct raw *second = raw_new();
@@ -575,6 +587,7 @@ int main(void)
         TEST(the_caller_is_known_by_its_socket),
         TEST(a_body_at_the_limit_is_taken_and_one_above_is_not),
         TEST(a_body_whose_length_is_not_announced_is_limited_too),
+        TEST(a_body_announced_as_too_long_is_refused_before_it_comes),
         TEST(requests_that_follow_each_other_closely_are_all_answered),
         TEST(a_caller_too_slow_is_shut_out_while_others_are_served),
         TEST(a_caller_that_reads_no_reply_is_shut_out),
