@@ -367,6 +367,14 @@ static void the_words_alone_are_no_proof(void **state)
     expect_end(world, FENCE_UNKNOWN, "exited with 0: Status: OFF");
 }
 
+static void an_agent_that_says_on_and_exits_as_if_off_proves_nothing(void **state)
+{
+    struct world *world = *state;
+
+    run_agent(world, 800, "[ $action = off ] && exit 0; echo 'Status: ON'; exit 2");
+    expect_end(world, FENCE_UNKNOWN, "exited with 2: Status: ON");
+}
+
 static void an_agent_that_says_on_and_off_proves_nothing(void **state)
 {
     struct world *world = *state;
@@ -669,6 +677,7 @@ int main(void)
         TEST(an_endless_flood_ends_with_the_deadline),
         TEST(the_exit_status_alone_is_no_proof),
         TEST(the_words_alone_are_no_proof),
+        TEST(an_agent_that_says_on_and_exits_as_if_off_proves_nothing),
         TEST(an_agent_that_says_on_and_off_proves_nothing),
         TEST(an_agent_that_crashes_is_unknown),
         TEST(a_grandchild_that_forks_away_holds_nothing_up),

@@ -616,23 +616,24 @@ struct liar {
     int fd;
     const char *answers[8]; /* one a connection; the last one again and again */
     bool hold;              /* does not hang up */
+    char heard[65536];      /* all command lines */
     pthread_t thread;
     int stop[2];
 };
 
 static void answer_one(struct liar *liar, int fd, const char *answer)
 {
-    char commands[16384];
-    size_t len = 0;
+    size_t len = strlen(liar->heard);
 
-    while (len < sizeof commands) {
-        ssize_t n = read(fd, commands + len, sizeof commands - len);
+    while (len < sizeof liar->heard - 1) {
+        ssize_t n = read(fd, liar->heard + len, sizeof liar->heard - 1 - len);
 
-        if (n <= 0 || commands[len + (size_t)n - 1] == '\n') {
+        len += n > 0 ? (size_t)n : 0;
+        if (n <= 0 || liar->heard[len - 1] == '\n') {
             break;
         }
-        len += (size_t)n;
     }
+    liar->heard[len] = '\0';
     for (size_t sent = 0; sent < strlen(answer);) {
         ssize_t n = send(fd, answer + sent, strlen(answer) - sent, MSG_NOSIGNAL);
 
@@ -719,6 +720,7 @@ static void the_false_proxy_is_believed_when_it_speaks_well(void **state)
     hear(world, &liar, true, PATIENCE_MS);
     assert_true(world->seen[0].confirmed);
     assert_int_equal(world->seen[0].open_seen, EAST);
+    assert_string_equal(liar.heard, "show servers state payments_db;show stat payments_db 4 -1\n");
 }
 
 static void an_answer_cut_anywhere_confirms_nothing(void **state)
@@ -843,6 +845,9 @@ static void sessions_that_do_not_end_keep_the_other_side_closed(void **state)
     assert_false(world->seen[0].confirmed);
     assert_int_equal(world->seen[0].open_seen, HAPROXY_OPEN_NONE);
     assert_int_equal(world->seen[0].sessions_elsewhere, 7);
+    assert_null(strstr(liar.heard, "state ready"));
+    assert_non_null(
+        strstr(liar.heard, "state maint;shutdown sessions server payments_db/pay-west"));
     assert_non_null(strstr(world->seen[0].err.text, "7 sessions are left on server pay-west"));
 }
 
