@@ -143,8 +143,6 @@ static void lose(struct election *election, enum election_loss loss, const char 
         want_release(election, election->term);
     }
     election->term = 0;
-    election->leader[0] = '\0';
-    election->leader_term = 0;
     election->campaign_at_ms = clock_now_ms();
     election->callbacks.lost(election->arg, loss, text);
 }
