@@ -502,7 +502,7 @@ bool pg_usable(const struct pg_session *session)
 bool pg_delivered(const struct pg_session *session)
 {
     int fd = session->conn != NULL ? PQsocket(session->conn) : -1;
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof peer;
     if (fd < 0 || getpeername(fd, (struct sockaddr *)&peer, &len) != 0) {
         return false;

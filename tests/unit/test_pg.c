@@ -9,7 +9,7 @@
 #include "controller/base/pg.h"
 #include "tests/unit/postgres_fixture.h"
 
-#define WITHIN_MS 10000
+#define WITHIN_MS 10000ull
 
 struct client {
     struct loop *loop;

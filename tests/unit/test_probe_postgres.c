@@ -307,7 +307,7 @@ static void an_address_that_answers_nothing_has_timed_out(void **state)
     int fillers[4];
     for (int i = 0; i < 4; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(fillers[i], (struct sockaddr *)&any, sizeof any);
+        (void)connect(fillers[i], (struct sockaddr *)&any, sizeof any);
     }
     struct pg_target target = target_of(&server);
     target.port = ntohs(any.sin_port);

@@ -50,16 +50,16 @@ static void serve_on(int listener, enum manner manner, const char *answer)
             close(fd);
             continue;
         }
-        ssize_t sent = manner == ANSWER ? send(fd, answer, strlen(answer), 0) : 0;
-        if (manner == DRIP) {
+        ssize_t sent = -1;
+        if (manner == ANSWER || manner == DRIP) {
             sent = send(fd, answer, strlen(answer), 0);
-            while (sent >= 0) {
-                nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-                sent = send(fd, ".", 1, 0);
-            }
         }
-        while (manner == HOLD) {
-            pause();
+        while (manner == DRIP && sent >= 0) {
+            nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+            sent = send(fd, ".", 1, 0);
+        }
+        if (manner == HOLD) {
+            pause(); /* for ever: only SIGKILL comes */
         }
         close(fd);
     }
@@ -250,7 +250,7 @@ static void a_port_that_drops_packets_has_timed_out(void **state)
     int fillers[4]; /* a full queue drops those that come after */
     for (int i = 0; i < 4; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(fillers[i], (struct sockaddr *)&any, sizeof any);
+        (void)connect(fillers[i], (struct sockaddr *)&any, sizeof any);
     }
     watch_tcp("127.0.0.1", SILENT_MS);
     assert_string_equal(cause_of_tcp(), "timed out");

@@ -9,7 +9,7 @@
 #include "controller/base/loop.h"
 #include "tests/unit/postgres_fixture.h"
 
-#define LONG_MS 20000
+#define LONG_MS 20000ull
 
 struct commander {
     struct loop *loop;

@@ -7,9 +7,9 @@
 
 #include "probes/schedule.h"
 
-#define INTERVAL_MS       500
-#define PROBE_DEADLINE_MS 1500
-#define REFUSED_FOR_MS    1000
+#define INTERVAL_MS       500ull
+#define PROBE_DEADLINE_MS 1500ull
+#define REFUSED_FOR_MS    1000ull
 
 static void init(struct probe_schedule *schedule, uint64_t seed, uint64_t now_ms)
 {
