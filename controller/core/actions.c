@@ -824,10 +824,10 @@ void promote(struct core *core, int db)
 void observe_candidate(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
-    const char *words = core->event->type == EV_PROMOTE_DONE ? core->event->promote.detail
-                                                             : "no outcome by the deadline";
+    const char *words = core->event->type == EV_PROMOTION_DONE ? core->event->promote.detail
+                                                               : "no outcome by the deadline";
     note(core, NOTE_WARN, "R-P4", db, -1, -1, "promotion: %.200s", words);
-    if (core->event->type != EV_PROMOTE_DONE) {
+    if (core->event->type != EV_PROMOTION_DONE) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
         effect->step = d->step;
     }

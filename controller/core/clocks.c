@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-uint64_t incident_age_ms(const struct group_state *group, uint64_t now_ms)
+uint64_t clock_age_ms(const struct group_state *group, uint64_t now_ms)
 {
     return now_ms > group->incident_opened_ms ? now_ms - group->incident_opened_ms : 0;
 }
@@ -109,7 +109,7 @@ void incident_note(struct core *core, int group, const char *rule, const char *t
         return;
     }
     struct incident_note *entry = &incident->notes[incident->notes_len++];
-    entry->at_ms = incident_age_ms(state, core->now_ms);
+    entry->at_ms = clock_age_ms(state, core->now_ms);
     text_copy(entry->rule, sizeof entry->rule, rule);
     text_copy(entry->text, sizeof entry->text, text);
     dirty_incident(core, group);
@@ -170,7 +170,7 @@ static void end_laps(struct core *core, int group)
             return;
         }
         incident->ended_ms[lap] = lap == LAP_DETECT ? detected_ms(core, group)
-                                                    : (int64_t)incident_age_ms(state, core->now_ms);
+                                                    : (int64_t)clock_age_ms(state, core->now_ms);
         if (lap == LAP_REDIRECT) {
             incident->objectives[OBJECTIVE_SWITCHED].actual_ms = incident->ended_ms[lap];
         } else if (lap == LAP_VERIFY) {
@@ -243,7 +243,7 @@ static void warn_clocks(struct core *core, int group)
 {
     static const int percents[] = {50, 80, 100};
     struct group_state *state = &core->groups[group];
-    uint64_t age = incident_age_ms(state, core->now_ms);
+    uint64_t age = clock_age_ms(state, core->now_ms);
     for (int o = 0; o < OBJECTIVES; o++) {
         struct objective_record *objective = &state->incident.objectives[o];
         for (int p = 0; p < 3 && objective->actual_ms < 0; p++) {

@@ -364,7 +364,7 @@ static void take_fence_outcome(struct core *core, const struct core_event *event
 static void take_promote_outcome(struct core *core, const struct core_event *event)
 {
     bool promoted =
-        event->promote.outcome == PROMOTE_DONE || event->promote.outcome == PROMOTE_ALREADY;
+        event->promote.outcome == PROMOTION_DONE || event->promote.outcome == PROMOTION_ALREADY;
     for (int db = 0; db < core->def.databases_len; db++) {
         struct database_state *d = &core->databases[db];
         if (d->state == DB_PROMOTING && d->step != 0 && d->step == event->promote.step) {
@@ -468,7 +468,7 @@ static void handle(struct core *core, const struct core_event *event)
         break;
     case EV_SAVE_FAILED: fail_save(core, event); break;
     case EV_FENCE_DONE: take_fence_outcome(core, event); break;
-    case EV_PROMOTE_DONE: take_promote_outcome(core, event); break;
+    case EV_PROMOTION_DONE: take_promote_outcome(core, event); break;
     case EV_ROUTES_DONE: routes_done(core, event); break;
     }
 }

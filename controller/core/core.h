@@ -189,7 +189,7 @@ enum effect_type {
     EFFECT_RELOAD,  /* read all records again, confirmed by a write; core_take_* and EV_LOADED */
     EFFECT_FENCE,   /* run one level: EV_FENCE_DONE */
     EFFECT_PREPARE, /* open a session to the instance for a promotion that may come; no outcome */
-    EFFECT_PROMOTE, /* EV_PROMOTE_DONE */
+    EFFECT_PROMOTE, /* EV_PROMOTION_DONE */
     EFFECT_ROUTES,  /* make a proxy's routes so: EV_ROUTES_DONE */
     EFFECT_CANCEL,  /* the step with this id, if it still runs; no outcome will be listened to */
     EFFECT_CANCEL_ALL, /* every fence, promotion and route operation */
@@ -273,13 +273,13 @@ enum core_event_type {
     EV_SAVED,
     EV_SAVE_FAILED, /* refused, conflicting or unknown: the core reloads */
     EV_FENCE_DONE,
-    EV_PROMOTE_DONE,
+    EV_PROMOTION_DONE,
     EV_ROUTES_DONE,
     EV_REQUEST, /* core_take_request was called */
 };
 
 enum fence_outcome { FENCED_PROVEN, FENCED_REFUSED, FENCED_UNKNOWN };
-enum promote_outcome { PROMOTE_DONE, PROMOTE_ALREADY, PROMOTE_REFUSED, PROMOTE_UNKNOWN };
+enum promotion { PROMOTION_DONE, PROMOTION_ALREADY, PROMOTION_REFUSED, PROMOTION_UNKNOWN };
 
 struct core_event {
     enum core_event_type type;
@@ -314,7 +314,7 @@ struct core_event {
         } fence;
         struct {
             uint32_t step;
-            enum promote_outcome outcome;
+            enum promotion outcome;
             uint32_t timeline;
             uint64_t system_id;
             char detail[REASON_SIZE];

@@ -98,20 +98,22 @@ void witness_ask(const struct core *core, int db, struct witness_verdict *ret);
 #define CORE_GUARDS(X)                                                                             \
     X(always)                                                                                      \
     X(exactly_one_primary)                                                                         \
-    X(primary_seems_down) X(primary_is_back) X(nothing_holds) X(a_rule_holds_it_back)              \
-        X(the_hold_changed) X(a_level_runs_late) X(no_level_is_left) X(retry_is_due)               \
-            X(the_old_primary_lives) X(a_candidate_passes) X(choice_is_late)                       \
-                X(timeline_is_unexpected) X(candidate_is_primary) X(candidate_forked)              \
-                    X(candidate_can_be_asked_again) X(candidate_is_lost) X(promotion_runs_late)    \
-                        X(promotion_is_stuck) X(routes_agree) X(business_works) X(it_takes_long)   \
-                            X(new_primary_fails) X(record_contradicts) X(record_is_parked)         \
-                                X(record_says_fence) X(record_says_choose) X(record_says_promote)  \
+    X(primary_seems_down)                                                                          \
+    X(primary_is_back) X(nothing_holds) X(a_rule_holds_it_back) X(the_hold_changed)                \
+        X(a_level_runs_late) X(no_level_is_left) X(retry_is_due) X(the_old_primary_lives)          \
+            X(a_candidate_passes) X(choice_is_late) X(timeline_is_unexpected)                      \
+                X(candidate_is_primary) X(candidate_forked) X(candidate_can_be_asked_again)        \
+                    X(candidate_is_lost) X(promotion_runs_late) X(promotion_is_stuck)              \
+                        X(routes_agree) X(business_works) X(it_takes_long) X(new_primary_fails)    \
+                            X(record_contradicts) X(record_is_parked) X(record_says_fence)         \
+                                X(record_says_choose) X(record_says_promote)                       \
                                     X(record_says_redirect) X(record_says_verify) X(never_adopted) \
                                         X(several_protest)
 #define CORE_ACTIONS(X)                                                                            \
     X(nothing)                                                                                     \
     X(drop_plans)                                                                                  \
-    X(adopt) X(suspect) X(let_go) X(revoke) X(join) X(say_held) X(start_levels) X(start_level)     \
+    X(adopt)                                                                                       \
+    X(suspect) X(let_go) X(revoke) X(join) X(say_held) X(start_levels) X(start_level)              \
         X(next_level) X(call_for_fence) X(record_evidence) X(begin_choice) X(cancel_evidence)      \
             X(grant) X(call_for_candidate) X(accept_loss) X(promote) X(observe_candidate)          \
                 X(record_primary) X(refence) X(call_for_promotion) X(begin_redirect)               \
@@ -159,7 +161,7 @@ void incident_end(struct core *core, int group);
 void incident_give_up(struct core *core, int group, const char *why);
 void incident_moved(struct core *core, int db, const char *to, const char *evidence,
                     uint64_t loss_bytes);
-uint64_t incident_age_ms(const struct group_state *group, uint64_t now_ms);
+uint64_t clock_age_ms(const struct group_state *group, uint64_t now_ms);
 
 /* alarms.c */
 void alarm_set(struct core *core, int group, bool wakes, const char *key, const char *command,

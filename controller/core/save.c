@@ -58,7 +58,7 @@ static void collect(struct core *core)
     for (int g = 0; g < core->def.groups_len; g++) {
         struct group_state *group = &core->groups[g];
         if (group->incident_dirty) {
-            group->incident.anchor_ms = incident_age_ms(group, core->now_ms);
+            group->incident.anchor_ms = clock_age_ms(group, core->now_ms);
             group->incident.anchor_wall_ms = core->wall_ms;
             add_item(core, SAVE_INCIDENT, g, group->incident_revision);
             group->incident_dirty = false;

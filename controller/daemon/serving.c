@@ -1,0 +1,58 @@
+/*
+ * serving.c - the API's backend: what it shows and what it wants written.
+ */
+#include <string.h>
+
+#include "controller/daemon/daemon.h"
+
+#define REACHABLE_MS 5000 /* without an answer for that long, etcd counts as unreachable */
+
+static const struct core *backend_core(void *arg)
+{
+    struct daemon *d = arg;
+    return d->core;
+}
+
+static void backend_extra(void *arg, struct status_extra *ret_extra)
+{
+    struct daemon *d = arg;
+    struct etcd_health health = etcd_health(d->etcd);
+    const char *leader = d->election != NULL ? election_leader_id(d->election) : "";
+    *ret_extra = (struct status_extra){
+        .now_ms = clock_now_ms(),
+        .wall_ms = clock_wall_ms(),
+        .id = d->local->id,
+        .version = FAILOVER_VERSION,
+        .started_wall_ms = d->started_wall_ms,
+        .leader = leader[0] != '\0' ? leader : NULL,
+        .leader_term = d->core->term,
+        .etcd_seen_ms = health.answered_ms,
+        .config_revision = d->config_revision,
+        .events = d->events,
+    };
+    ret_extra->etcd_reachable =
+        health.answered_ms != 0 && ret_extra->now_ms - health.answered_ms < REACHABLE_MS;
+}
+
+int serving_start(struct daemon *d, struct err *ret_err)
+{
+    struct api_options options = {
+        .socket = d->local->socket,
+        .socket_group = d->local->socket_group[0] != '\0' ? d->local->socket_group : NULL,
+        .backend = {.arg = d,
+                    .core = backend_core,
+                    .extra = backend_extra,
+                    .put_request = store_put_request,
+                    .put_config = store_put_config},
+    };
+    d->api = api_new(d->loop, &options, ret_err);
+    return d->api == NULL ? -1 : 0;
+}
+
+void serving_stop(struct daemon *d)
+{
+    if (d->api != NULL) {
+        api_free(d->api);
+        d->api = NULL;
+    }
+}

@@ -1,0 +1,813 @@
+/*
+ * store.c - records to and from etcd.
+ *
+ * Every process reads everything once, then follows by a watch from that revision. A leader's
+ * memory is the truth of its term: its saves are transactions that compare the term and each
+ * record's mod revision, and a change that it did not make (somebody's hand, a restored store)
+ * makes it read everything again, confirmed by a write in the same transaction (a paused member may
+ * serve stale reads, design §4).
+ *
+ * The heartbeat writes controllers/<id> once a second on this process's lease: presence, view, and
+ * the sign of life under the watched prefix that tells a stalled watch from a quiet one.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/cluster/definition_read.h"
+#include "controller/daemon/daemon.h"
+
+#define READ_MS          3000
+#define SAVE_MS          3000
+#define RETRY_MS         200
+#define WATCH_IDLE_MS    4000
+#define COMPACT_EVERY_MS 60000
+#define KEY_SIZE         256
+
+static void read_all(struct daemon *d);
+
+/* ---- one key's news ---- */
+
+static bool cut(const char *key, const char *prefix, const char *kind, const char **ret_rest)
+{
+    size_t prefix_len = strlen(prefix);
+    size_t kind_len = strlen(kind);
+    if (strncmp(key, prefix, prefix_len) != 0 || strncmp(key + prefix_len, kind, kind_len) != 0) {
+        return false;
+    }
+    *ret_rest = key + prefix_len + kind_len;
+    return true;
+}
+
+static void complain(const char *key, const struct err *err)
+{
+    log_line(LOG_LEVEL_ERROR, "a record in etcd cannot be used; it is left alone", "key", key,
+             "detail", err->text, NULL);
+}
+
+static void take_config(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct err err = {0};
+    struct config_record *config = calloc(1, sizeof *config);
+    struct definition *def = calloc(1, sizeof *def);
+    struct complaints *complaints = calloc(1, sizeof *complaints);
+    if (config == NULL || def == NULL || complaints == NULL) {
+        abort(); /* safe: the other controller goes on */
+    }
+    if (config_record_decode(kv->value, kv->value_len, config, &err) < 0) {
+        complain(kv->key, &err);
+        free(config);
+        free(def);
+    } else if (definition_read(config->current.text, strlen(config->current.text), def,
+                               complaints) < 0) {
+        err_set(&err, ERR_INVALID, "%d errors; the first: line %d: %s: %.200s", complaints->errors,
+                complaints->items[0].line, complaints->items[0].path, complaints->items[0].text);
+        complain(kv->key, &err);
+        config_record_done(config);
+        free(config);
+        free(def);
+    } else if (strcmp(def->cluster, d->local->cluster) != 0) {
+        err_set(&err, ERR_INVALID, "it defines cluster '%s', this controller is of '%s'",
+                def->cluster, d->local->cluster);
+        complain(kv->key, &err);
+        config_record_done(config);
+        free(config);
+        free(def);
+    } else {
+        if (d->config != NULL) {
+            config_record_done(d->config);
+            free(d->config);
+        }
+        free(d->next_def);
+        d->config = config;
+        d->config_revision = kv->mod_revision;
+        d->next_def = def;
+        d->next_def_revision = kv->mod_revision;
+        const struct config_version *current = &config->current;
+        struct api_config shown = {.yaml = current->text,
+                                   .yaml_len = strlen(current->text),
+                                   .wall_ms = current->at_wall_ms,
+                                   .revision = kv->mod_revision};
+        snprintf(shown.who, sizeof shown.who, "%s", current->applied_by);
+        snprintf(shown.reason, sizeof shown.reason, "%s", current->reason);
+        api_take_config(d->api, &shown);
+    }
+    free(complaints);
+}
+
+static void take_controller(struct daemon *d, const char *id, const struct etcd_kv *kv)
+{
+    struct controller_record *view = calloc(1, sizeof *view);
+    struct err err = {0};
+    if (view == NULL) {
+        abort();
+    }
+    if (kv == NULL) {
+        core_take_peer(d->core, id, NULL, clock_now_ms());
+    } else if (controller_record_decode(kv->value, kv->value_len, view, &err) < 0) {
+        complain(kv->key, &err);
+    } else {
+        core_take_peer(d->core, id, view, clock_now_ms());
+    }
+    free(view);
+}
+
+static void take_request(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct request_record request;
+    struct err err = {0};
+    if (request_record_decode(kv->value, kv->value_len, &request, &err) < 0) {
+        complain(kv->key, &err);
+        return;
+    }
+    api_take_request(d->api, &request);
+    if (d->core->leading && !core_take_request(d->core, &request, kv->mod_revision)) {
+        log_line(LOG_LEVEL_WARN, "too many requests at once; this one waits for the next reload",
+                 "request", request.id, NULL);
+    }
+}
+
+static void take_incident(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct incident_record *incident = calloc(1, sizeof *incident);
+    struct err err = {0};
+    if (incident == NULL) {
+        abort();
+    }
+    if (incident_record_decode(kv->value, kv->value_len, incident, &err) < 0) {
+        complain(kv->key, &err);
+    } else {
+        api_take_incident(d->api, incident);
+        if (!d->core->leading || !d->core->loaded) {
+            core_take_incident(d->core, incident, kv->mod_revision, clock_now_ms(),
+                               clock_wall_ms());
+        }
+    }
+    free(incident);
+}
+
+static void take_permit(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct permit_record permit;
+    struct err err = {0};
+    if (permit_record_decode(kv->value, kv->value_len, &permit, &err) < 0) {
+        complain(kv->key, &err);
+    } else {
+        core_take_permit(d->core, &permit, kv->mod_revision);
+    }
+}
+
+static void take_group(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct group_record *group = calloc(1, sizeof *group);
+    struct err err = {0};
+    if (group == NULL) {
+        abort();
+    }
+    if (group_record_decode(kv->value, kv->value_len, group, &err) < 0) {
+        complain(kv->key, &err);
+    } else {
+        core_take_group(d->core, group, kv->mod_revision);
+    }
+    free(group);
+}
+
+static void take_installation(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct err err = {0};
+    struct json_in in;
+    json_t *root = json_parse(kv->value, kv->value_len, 4096, &err);
+    uint64_t cluster_id = 0;
+    if (root != NULL) {
+        json_in_init(&in, "installation");
+        json_text(&in, root, "id", d->installation, sizeof d->installation);
+        cluster_id = json_u64(&in, root, "etcd_cluster_id");
+        json_in_done(&in, &err);
+        json_decref(root);
+    }
+    if (err.code != ERR_NONE) {
+        complain(kv->key, &err);
+        return;
+    }
+    uint64_t here = etcd_health(d->etcd).cluster_id;
+    if (cluster_id != 0 && here != 0 && cluster_id != here) {
+        log_line(
+            LOG_LEVEL_ERROR,
+            "this installation belongs to another etcd cluster; this controller never leads here",
+            "installation", d->installation, NULL);
+        d->foreign_cluster = here;
+    }
+}
+
+/* A put (kv) or a deletion (kv NULL, key given). */
+static void take_put(struct daemon *d, const struct etcd_kv *kv)
+{
+    const char *rest;
+    if (strncmp(kv->key, d->prefix, strlen(d->prefix)) != 0) {
+        return;
+    }
+    const char *name = kv->key + strlen(d->prefix);
+    if (strcmp(name, "config") == 0) {
+        take_config(d, kv);
+    } else if (strcmp(name, "installation") == 0) {
+        take_installation(d, kv);
+    } else if (cut(kv->key, d->prefix, "controllers/", &rest)) {
+        take_controller(d, rest, kv);
+    } else if (cut(kv->key, d->prefix, "requests/", &rest)) {
+        take_request(d, kv);
+    } else if (cut(kv->key, d->prefix, "incidents/", &rest)) {
+        take_incident(d, kv);
+    } else if (cut(kv->key, d->prefix, "permits/", &rest)) {
+        take_permit(d, kv);
+    } else if (cut(kv->key, d->prefix, "groups/", &rest)) {
+        take_group(d, kv);
+    }
+}
+
+/* ---- a leader's records, changed by somebody else ---- */
+
+static bool known_revision(const struct daemon *d, const char *key, int64_t *ret_revision,
+                           struct save_item *ret_item)
+{
+    const char *rest;
+    const struct core *core = d->core;
+    if (cut(key, d->prefix, "permits/", &rest)) {
+        int db = definition_database(&core->def, rest);
+        if (db < 0) {
+            return false;
+        }
+        *ret_revision = core->databases[db].permit_revision;
+        *ret_item = (struct save_item){.kind = SAVE_PERMIT, .index = db};
+        return true;
+    }
+    if (cut(key, d->prefix, "groups/", &rest)) {
+        int g = definition_group(&core->def, rest);
+        if (g < 0) {
+            return false;
+        }
+        *ret_revision = core->groups[g].revision;
+        *ret_item = (struct save_item){.kind = SAVE_GROUP, .index = g};
+        return true;
+    }
+    return false;
+}
+
+static bool in_flight(const struct core *core, const struct save_item *item)
+{
+    for (int i = 0; i < core->in_flight.len && core->ticket_in_flight != 0; i++) {
+        if (core->in_flight.items[i].kind == item->kind &&
+            core->in_flight.items[i].index == item->index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when the leader's records must be read again: a change that is not its own (failures.md
+ * D20). */
+static bool is_foreign(const struct daemon *d, const struct etcd_event *event)
+{
+    int64_t known;
+    struct save_item item;
+    if (!known_revision(d, event->kv.key, &known, &item) || in_flight(d->core, &item)) {
+        return false; /* a save in flight meets a foreign change by its own compares */
+    }
+    return event->kv.mod_revision > known;
+}
+
+static void take_event(struct daemon *d, const struct etcd_event *event)
+{
+    const char *rest;
+    bool deleted = event->kind == ETCD_EVENT_DELETE;
+    bool record = cut(event->kv.key, d->prefix, "permits/", &rest) ||
+                  cut(event->kv.key, d->prefix, "groups/", &rest);
+    if (record && d->core->leading) {
+        if (d->core->loaded && is_foreign(d, event)) {
+            struct core_event told = daemon_event(EV_SAVE_FAILED);
+            snprintf(told.save.text, sizeof told.save.text, "%.80s was %s by somebody else",
+                     event->kv.key, deleted ? "deleted" : "written");
+            daemon_post(d, &told);
+        }
+        return;
+    }
+    if (!deleted) {
+        take_put(d, &event->kv);
+    } else if (cut(event->kv.key, d->prefix, "controllers/", &rest)) {
+        take_controller(d, rest, NULL);
+    }
+}
+
+static void on_watch(void *arg, const struct etcd_watch_news *news)
+{
+    struct daemon *d = arg;
+    switch (news->kind) {
+    case ETCD_WATCH_STARTED: break;
+    case ETCD_WATCH_EVENTS:
+        for (int i = 0; i < news->events_len; i++) {
+            take_event(d, &news->events[i]);
+        }
+        struct core_event event = daemon_event(EV_PEER);
+        daemon_post(d, &event);
+        break;
+    case ETCD_WATCH_BROKEN:
+        log_line(LOG_LEVEL_WARN, "the watch on etcd broke; it will be resumed", "detail",
+                 news->text, NULL);
+        break;
+    case ETCD_WATCH_COMPACTED:
+        log_line(LOG_LEVEL_WARN,
+                 "etcd's history is gone before this watch; reading everything again", NULL);
+        read_all(d);
+        break;
+    }
+}
+
+/* ---- reading everything ---- */
+
+static void take_absent_peers(struct daemon *d, const struct etcd_reply *reply)
+{
+    for (int p = 0; p < PEERS_MAX; p++) {
+        struct peer_state *peer = &d->core->peers[p];
+        bool found = false;
+        for (int i = 0; i < reply->kvs_len; i++) {
+            const char *id;
+            found = found || (cut(reply->kvs[i].key, d->prefix, "controllers/", &id) &&
+                              strcmp(id, peer->view.id) == 0);
+        }
+        if (peer->used && peer->present && !found) {
+            core_take_peer(d->core, peer->view.id, NULL, clock_now_ms());
+        }
+    }
+}
+
+static void take_all(struct daemon *d, const struct etcd_reply *reply)
+{
+    /* The definition first: records are filed by its names. */
+    char config[KEY_SIZE];
+    snprintf(config, sizeof config, "%sconfig", d->prefix);
+    for (int i = 0; i < reply->kvs_len; i++) {
+        if (strcmp(reply->kvs[i].key, config) == 0 &&
+            reply->kvs[i].mod_revision != d->config_revision) {
+            take_config(d, &reply->kvs[i]);
+        }
+    }
+    if (d->next_def != NULL && core_take_definition(d->core, d->next_def, d->next_def_revision)) {
+        free(d->next_def);
+        d->next_def = NULL;
+        probing_rebuild(d);
+        acting_rebuild(d);
+    }
+    core_forget_records(d->core);
+    for (int i = 0; i < reply->kvs_len; i++) {
+        if (strcmp(reply->kvs[i].key, config) != 0) {
+            take_put(d, &reply->kvs[i]);
+        }
+    }
+    take_absent_peers(d, reply);
+}
+
+static void retry_later(struct daemon *d)
+{
+    if (!d->stopping) {
+        timer_start(d->store_retry, RETRY_MS);
+    }
+}
+
+static uint32_t wanted_ttl(const struct daemon *d)
+{
+    return d->core->defined ? definition_profile(&d->core->def)->lease_ms
+                            : profiles[PROFILE_DEFAULT].lease_ms;
+}
+
+static void on_read(void *arg, const struct etcd_reply *reply)
+{
+    struct daemon *d = arg;
+    if (reply->outcome != ETCD_OK) {
+        if (!d->store_read) {
+            log_line(LOG_LEVEL_WARN, "etcd cannot be read yet", "detail", reply->text, NULL);
+        }
+        retry_later(d);
+        return;
+    }
+    if (!d->core->leading) {
+        take_all(d, reply);
+    }
+    if (d->watch == NULL) {
+        d->watch = etcd_watch_new(d->etcd, d->prefix, true, reply->revision + 1, WATCH_IDLE_MS,
+                                  on_watch, d);
+    } else {
+        etcd_watch_restart(d->watch, reply->revision + 1);
+    }
+    d->store_read = true;
+    if (d->election == NULL && d->foreign_cluster == 0 && !d->stopping) {
+        daemon_start_election(d, wanted_ttl(d));
+    }
+    if (d->core->leading) {
+        struct core_event event = daemon_event(EV_SAVE_FAILED);
+        snprintf(event.save.text, sizeof event.save.text, "the watch had lost its place");
+        daemon_post(d, &event);
+    }
+    struct core_event tick = daemon_event(EV_TICK);
+    daemon_post(d, &tick);
+}
+
+static void read_all(struct daemon *d)
+{
+    struct etcd_range range = {.key = d->prefix, .prefix = true};
+    etcd_range(d->etcd, &range, READ_MS, on_read, d);
+}
+
+/* ---- a leader's confirmed read ---- */
+
+static char *encode_view(struct daemon *d, size_t *ret_len)
+{
+    struct controller_record *view = calloc(1, sizeof *view);
+    if (view == NULL) {
+        abort();
+    }
+    core_view(d->core, clock_now_ms(), view);
+    view->sequence = ++d->view_sequence;
+    view->started_wall_ms = (uint64_t)d->started_wall_ms;
+    snprintf(view->version, sizeof view->version, "%s", FAILOVER_VERSION);
+    snprintf(view->api, sizeof view->api, "%s", d->local->socket);
+    char *text = controller_record_encode(view, ret_len);
+    free(view);
+    return text;
+}
+
+static void on_reload(void *arg, const struct etcd_reply *reply)
+{
+    struct daemon *d = arg;
+    if (!d->reloading || !d->core->leading) {
+        d->reloading = false;
+        return;
+    }
+    if (reply->outcome != ETCD_OK) {
+        log_line(LOG_LEVEL_WARN, "the records cannot be confirmed yet; nothing is done", "detail",
+                 reply->text, NULL);
+        retry_later(d);
+        return;
+    }
+    if (!reply->succeeded) {
+        log_line(LOG_LEVEL_WARN, "the term is not this controller's any more", NULL);
+        d->reloading = false;
+        election_resign(d->election, "the term is another's");
+        return;
+    }
+    d->reloading = false;
+    take_all(d, reply);
+    struct core_event event = daemon_event(EV_LOADED);
+    event.loaded.revision = reply->revision;
+    daemon_post(d, &event);
+}
+
+static void reload(struct daemon *d)
+{
+    char leader[KEY_SIZE];
+    char own[KEY_SIZE];
+    size_t len;
+    char *view = encode_view(d, &len);
+    struct etcd_txn *txn = calloc(1, sizeof *txn);
+    if (txn == NULL || view == NULL) {
+        abort();
+    }
+    snprintf(leader, sizeof leader, "%sleader", d->prefix);
+    snprintf(own, sizeof own, "%scontrollers/%s", d->prefix, d->local->id);
+    etcd_txn_if_create(txn, leader, election_term(d->election));
+    etcd_txn_then_put(txn, own, view, len, election_lease_id(d->election));
+    etcd_txn_then_range(txn, d->prefix, true);
+    etcd_txn(d->etcd, txn, READ_MS, on_reload, d);
+    free(view);
+    free(txn);
+}
+
+void store_reload(struct daemon *d)
+{
+    if (!d->reloading && d->election != NULL && election_term(d->election) != 0) {
+        d->reloading = true;
+        reload(d);
+    }
+}
+
+static void on_retry(void *arg)
+{
+    struct daemon *d = arg;
+    if (d->reloading && d->core->leading) {
+        reload(d);
+    } else if (!d->store_read || !d->core->leading) {
+        read_all(d);
+    }
+}
+
+void store_offer_definition(struct daemon *d)
+{
+    if (d->next_def == NULL || d->stopping) {
+        return;
+    }
+    if (!core_take_definition(d->core, d->next_def, d->next_def_revision)) {
+        return; /* a workflow runs; it is offered again after the next step */
+    }
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)d->next_def_revision);
+    log_line(LOG_LEVEL_INFO, "definition taken up", "revision", text, NULL);
+    free(d->next_def);
+    d->next_def = NULL;
+    acting_rebuild(d);
+    probing_rebuild(d);
+    if (d->core->leading) {
+        store_reload(d);
+    } else {
+        read_all(d);
+    }
+}
+
+/* ---- saving ---- */
+
+struct save {
+    struct daemon *daemon;
+    uint32_t ticket;
+};
+
+static void on_saved(void *arg, const struct etcd_reply *reply)
+{
+    struct save *save = arg;
+    struct daemon *d = save->daemon;
+    bool accepted = reply->outcome == ETCD_OK && reply->succeeded;
+    struct core_event event = daemon_event(accepted ? EV_SAVED : EV_SAVE_FAILED);
+    event.save.ticket = save->ticket;
+    event.save.revision = reply->revision;
+    if (!accepted) {
+        snprintf(event.save.text, sizeof event.save.text, "%.150s",
+                 reply->outcome == ETCD_OK
+                     ? "a compare failed: the term or a record is not what it was"
+                     : reply->text);
+    }
+    free(save);
+    daemon_post(d, &event);
+    if (reply->outcome == ETCD_REFUSED &&
+        (reply->reason == ETCD_NO_SPACE || reply->reason == ETCD_PERMISSION_DENIED ||
+         reply->reason == ETCD_AUTH_FAILED || reply->reason == ETCD_CORRUPT)) {
+        election_resign(d->election, "cannot write");
+    }
+}
+
+static char *encode_item(struct daemon *d, const struct save_item *item, char key[KEY_SIZE],
+                         size_t *ret_len)
+{
+    struct core *core = d->core;
+    const struct group_state *group = &core->groups[item->index];
+    switch (item->kind) {
+    case SAVE_GROUP:
+        snprintf(key, KEY_SIZE, "%sgroups/%s", d->prefix, group->record.name);
+        return group_record_encode(&group->record, ret_len);
+    case SAVE_INCIDENT:
+        snprintf(key, KEY_SIZE, "%sincidents/%s", d->prefix, group->incident.id);
+        return incident_record_encode(&group->incident, ret_len);
+    case SAVE_PERMIT:
+        snprintf(key, KEY_SIZE, "%spermits/%s", d->prefix,
+                 core->databases[item->index].permit.database);
+        return permit_record_encode(&core->databases[item->index].permit, ret_len);
+    case SAVE_REQUEST:
+        snprintf(key, KEY_SIZE, "%srequests/%s", d->prefix, core->requests[item->index].record.id);
+        return request_record_encode(&core->requests[item->index].record, ret_len);
+    }
+    abort();
+}
+
+void store_save(struct daemon *d, const struct effect *effect)
+{
+    struct etcd_txn *txn = calloc(1, sizeof *txn);
+    struct save *save = calloc(1, sizeof *save);
+    char(*keys)[KEY_SIZE] = calloc(SAVE_ITEMS_MAX + 1, KEY_SIZE);
+    char *values[SAVE_ITEMS_MAX];
+    if (txn == NULL || save == NULL || keys == NULL) {
+        abort();
+    }
+    *save = (struct save){.daemon = d, .ticket = effect->save.ticket};
+    snprintf(keys[SAVE_ITEMS_MAX], KEY_SIZE, "%sleader", d->prefix);
+    etcd_txn_if_create(txn, keys[SAVE_ITEMS_MAX], d->core->term);
+    for (int i = 0; i < effect->save.items_len; i++) {
+        size_t len = 0;
+        values[i] = encode_item(d, &effect->save.items[i], keys[i], &len);
+        if (values[i] == NULL) {
+            abort();
+        }
+        etcd_txn_if_mod(txn, keys[i], effect->save.items[i].revision);
+        etcd_txn_then_put(txn, keys[i], values[i], len, 0);
+    }
+    etcd_txn(d->etcd, txn, SAVE_MS, on_saved, save);
+    for (int i = 0; i < effect->save.items_len; i++) {
+        free(values[i]);
+    }
+    free(keys);
+    free(txn);
+}
+
+/* ---- presence ---- */
+
+static void on_heartbeat(void *arg, const struct etcd_reply *reply)
+{
+    struct daemon *d = arg;
+    (void)
+        reply; /* an unknown one is repeated within a second; the lease's fate is the election's */
+    d->heartbeat_running = false;
+    if (d->heartbeat_again) {
+        store_heartbeat(d);
+    }
+}
+
+void store_heartbeat(struct daemon *d)
+{
+    if (d->election == NULL || d->stopping || election_lease_id(d->election) == 0) {
+        return;
+    }
+    if (d->heartbeat_running) {
+        d->heartbeat_again = true;
+        return;
+    }
+    char key[KEY_SIZE];
+    size_t len;
+    char *view = encode_view(d, &len);
+    if (view == NULL) {
+        abort();
+    }
+    snprintf(key, sizeof key, "%scontrollers/%s", d->prefix, d->local->id);
+    d->heartbeat_again = false;
+    d->heartbeat_running = true;
+    etcd_put(d->etcd, key, view, len, election_lease_id(d->election), HEARTBEAT_MS, on_heartbeat,
+             d);
+    free(view);
+    timer_start(d->heartbeat, HEARTBEAT_MS);
+}
+
+static void on_heartbeat_due(void *arg)
+{
+    struct daemon *d = arg;
+    store_heartbeat(d);
+    timer_start(d->heartbeat, HEARTBEAT_MS);
+}
+
+/* ---- history is kept ten minutes back (design §4) ---- */
+
+static void on_compacted(void *arg, const struct etcd_reply *reply)
+{
+    (void)arg;
+    if (reply->outcome != ETCD_OK && reply->reason != ETCD_COMPACTED) {
+        log_line(LOG_LEVEL_WARN, "etcd's history was not compacted", "detail", reply->text, NULL);
+    }
+}
+
+static void on_compact_due(void *arg)
+{
+    struct daemon *d = arg;
+    int64_t oldest = d->compact_ring[d->compact_at];
+    d->compact_ring[d->compact_at] = etcd_health(d->etcd).revision;
+    d->compact_at = (d->compact_at + 1) % (int)(sizeof d->compact_ring / sizeof d->compact_ring[0]);
+    if (d->core->leading && oldest > 0) {
+        etcd_compact(d->etcd, oldest, READ_MS, on_compacted, d);
+    }
+    timer_start(d->compactor, COMPACT_EVERY_MS);
+}
+
+/* ---- what the API writes ---- */
+
+struct put {
+    struct daemon *daemon;
+    char id[ID_SIZE];
+};
+
+static struct put *put_new(struct daemon *d, const char *id)
+{
+    struct put *put = calloc(1, sizeof *put);
+    if (put == NULL) {
+        abort();
+    }
+    put->daemon = d;
+    snprintf(put->id, sizeof put->id, "%s", id);
+    return put;
+}
+
+static void on_put(void *arg, const struct etcd_reply *reply)
+{
+    struct put *put = arg;
+    enum api_write_state state = API_WRITE_UNKNOWN;
+    const char *text = reply->text;
+    if (reply->outcome == ETCD_OK) {
+        state = reply->succeeded ? API_WRITE_STORED : API_WRITE_FAILED;
+        text =
+            reply->succeeded ? "" : "somebody else has written it in the meantime; nothing changed";
+    } else if (reply->outcome == ETCD_REFUSED || !reply->sent) {
+        state = API_WRITE_FAILED;
+    }
+    api_write_done(put->daemon->api, put->id, state, reply->revision, text);
+    free(put);
+}
+
+void store_put_request(void *arg, const struct request_record *request)
+{
+    struct daemon *d = arg;
+    char key[KEY_SIZE];
+    size_t len;
+    char *text = request_record_encode(request, &len);
+    struct etcd_txn *txn = calloc(1, sizeof *txn);
+    if (text == NULL || txn == NULL) {
+        abort();
+    }
+    snprintf(key, sizeof key, "%srequests/%s", d->prefix, request->id);
+    etcd_txn_if_create(txn, key, 0);
+    etcd_txn_then_put(txn, key, text, len, 0);
+    etcd_txn(d->etcd, txn, SAVE_MS, on_put, put_new(d, request->id));
+    free(text);
+    free(txn);
+}
+
+static void installation_text(struct daemon *d, char *text, size_t size)
+{
+    unsigned char random[16];
+    char id[33];
+    if (uv_random(NULL, NULL, random, sizeof random, 0, NULL) != 0) {
+        abort();
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        snprintf(id + 2 * i, 3, "%02x", random[i]);
+    }
+    snprintf(text, size, "{\"schema\":1,\"id\":\"%s\",\"etcd_cluster_id\":\"%llu\"}", id,
+             (unsigned long long)etcd_health(d->etcd).cluster_id);
+}
+
+/* The stored record with its history, and the new text in front of it. */
+static int next_config(const struct config_record *stored, const struct api_config *config,
+                       struct config_record *ret_next, struct err *ret_err)
+{
+    size_t len;
+    char *copy = stored != NULL ? config_record_encode(stored, &len) : NULL;
+    char *text = strndup(config->yaml, config->yaml_len);
+    int result = -1;
+    if (text == NULL || (stored != NULL && copy == NULL)) {
+        abort();
+    }
+    memset(ret_next, 0, sizeof *ret_next);
+    if (stored == NULL || config_record_decode(copy, len, ret_next, ret_err) == 0) {
+        result = config_record_apply(ret_next, text, config->who, config->reason, config->wall_ms);
+    }
+    free(text);
+    free(copy);
+    return result;
+}
+
+void store_put_config(void *arg, const char *id, const struct api_config *config)
+{
+    struct daemon *d = arg;
+    char key[KEY_SIZE];
+    char installation_key[KEY_SIZE];
+    char installation[256];
+    size_t len;
+    struct config_record next;
+    struct err err = {0};
+    if (next_config(d->config, config, &next, &err) < 0) {
+        api_write_done(d->api, id, API_WRITE_FAILED, 0, err.text);
+        return;
+    }
+    char *text = config_record_encode(&next, &len);
+    config_record_done(&next);
+    struct etcd_txn *txn = calloc(1, sizeof *txn);
+    if (text == NULL || txn == NULL) {
+        abort();
+    }
+    snprintf(key, sizeof key, "%sconfig", d->prefix);
+    snprintf(installation_key, sizeof installation_key, "%sinstallation", d->prefix);
+    etcd_txn_if_mod(txn, key, config->revision);
+    etcd_txn_then_put(txn, key, text, len, 0);
+    if (config->revision == 0) { /* the first one founds the installation */
+        installation_text(d, installation, sizeof installation);
+        etcd_txn_if_create(txn, installation_key, 0);
+        etcd_txn_then_put(txn, installation_key, installation, strlen(installation), 0);
+    }
+    etcd_txn(d->etcd, txn, SAVE_MS, on_put, put_new(d, id));
+    free(text);
+    free(txn);
+}
+
+/* ---- start and end ---- */
+
+void store_start(struct daemon *d)
+{
+    d->store_retry = timer_new(d->loop, on_retry, d);
+    d->heartbeat = timer_new(d->loop, on_heartbeat_due, d);
+    d->compactor = timer_new(d->loop, on_compact_due, d);
+    timer_start(d->heartbeat, HEARTBEAT_MS);
+    timer_start(d->compactor, COMPACT_EVERY_MS);
+    read_all(d);
+}
+
+void store_stop(struct daemon *d)
+{
+    etcd_watch_free(d->watch);
+    d->watch = NULL;
+    struct timer **timers[] = {&d->store_retry, &d->heartbeat, &d->compactor};
+    for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
+        if (*timers[i] != NULL) {
+            timer_free(*timers[i]);
+            *timers[i] = NULL;
+        }
+    }
+}
