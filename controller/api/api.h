@@ -8,7 +8,7 @@
  * was lost changes nothing, since an id is written once only.
  *
  *   GET  /v1/status             status.h
- *   GET  /v1/incidents          {"incidents":[...]} newest first
+ *   GET  /v1/incidents          {"incidents":[...]} newest first, without their notes
  *   GET  /v1/incidents/ID       one; ID "latest" is the newest
  *   GET  /v1/events?since=SEQ   events.h; &limit=N (1 to EVENTS_MAX)
  *   POST /v1/requests           {"kind": failover|pause|resume|confirm-fenced, "reason": TEXT,

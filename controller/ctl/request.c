@@ -8,6 +8,7 @@
 #include "controller/ctl/request.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -22,6 +23,7 @@
 #define OTHERS_WITHIN_S   30
 #define TIMEOUT_MAX_S     86400
 #define POLL_US           200000
+#define EVENTS_AT_ONCE    200
 #define NEVER_STORED_MS   15000 /* etcd is asked; by then its own deadlines have passed */
 
 void request_new_id(const char *prefix, char ret_id[ID_SIZE])
@@ -115,30 +117,40 @@ struct waiting {
     long long seq;
 };
 
+static void print_progress(const json_t *event)
+{
+    const char *database = member_text(event, "database", "");
+    if (strcmp(member_text(event, "level", ""), "debug") != 0) {
+        (void)fprintf(stderr, "  %s %s %s %s\n", member_text(event, "at", ""),
+                      database[0] != '\0' ? database : member_text(event, "group", ""),
+                      member_text(event, "rule", ""), member_text(event, "text", ""));
+    }
+}
+
 /* What happens meanwhile, as the controller that answers notes it. */
 static void print_events(struct waiting *waiting)
 {
     struct call_answer answer;
     char path[64];
     bool follow = waiting->seq >= 0;
-    (void)snprintf(path, sizeof path, "/v1/events?since=%lld", follow ? waiting->seq : 0);
+    (void)snprintf(path, sizeof path, "/v1/events?since=%lld&limit=%d",
+                   follow ? waiting->seq : LLONG_MAX, EVENTS_AT_ONCE);
     call(waiting->ctl, "GET", path, NULL, &answer);
     if (answer.status == 200) {
         size_t index;
         json_t *event;
         /* Another controller counts its own: begin at its latest. */
         bool same = follow && waiting->socket == answer.socket;
+        long long seq = member_number(answer.body, "last", 0);
         json_array_foreach(json_object_get(answer.body, "events"), index, event)
         {
-            if (same && strcmp(member_text(event, "level", ""), "debug") != 0) {
-                (void)fprintf(stderr, "  %s %s%s%s %s\n", member_text(event, "at", ""),
-                              member_text(event, "database", member_text(event, "group", "")),
-                              member_text(event, "database", "")[0] != '\0' ? " " : "",
-                              member_text(event, "rule", ""), member_text(event, "text", ""));
+            if (same) {
+                seq = member_number(event, "seq", seq);
+                print_progress(event);
             }
         }
         waiting->socket = answer.socket;
-        waiting->seq = member_number(answer.body, "last", 0);
+        waiting->seq = seq;
     }
     call_done(&answer);
 }

@@ -1,0 +1,676 @@
+/* failoverctl as its users meet it: the built program, run against controllers' APIs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "controller/api/api.h"
+#include "controller/base/clock.h"
+#include "controller/base/json.h"
+#include "controller/core/core.h"
+#include "controller/ctl/ctl.h"
+#include "controller/ctl/verdict.h"
+#include "tests/unit/shop_fixture.h"
+
+#define WITHIN_MS   60000
+#define OUTPUT_MAX  200000
+#define CONTROLLERS 2
+
+static char dir[32];
+static char sockets[CONTROLLERS][64];
+static pid_t controllers[CONTROLLERS];
+
+/* ---- a controller: the real API in a process of its own, over a core made by hand ---- */
+
+struct controller {
+    struct loop *loop;
+    struct api *api;
+    struct core *core;
+    struct events *events;
+    struct timer *timer;
+    const char *id;
+    struct request_record request; /* whose write is under way; id "": none */
+    char config_id[ID_SIZE];
+    char *yaml;
+    int64_t revision;
+};
+
+static const struct core *give_core(void *arg)
+{
+    return ((struct controller *)arg)->core;
+}
+
+static void give_extra(void *arg, struct status_extra *ret_extra)
+{
+    struct controller *self = arg;
+    *ret_extra = (struct status_extra){.now_ms = SHOP_NOW_MS,
+                                       .wall_ms = SHOP_WALL_MS,
+                                       .id = self->id,
+                                       .version = "1.2.3",
+                                       .leader = "ops1",
+                                       .leader_term = 9,
+                                       .etcd_reachable = true,
+                                       .etcd_seen_ms = SHOP_NOW_MS - 20,
+                                       .config_revision = 42,
+                                       .events = self->events};
+}
+
+static void put_request(void *arg, const struct request_record *request)
+{
+    struct controller *self = arg;
+    self->request = *request;
+    timer_start(self->timer, 1);
+}
+
+static void put_config(void *arg, const char *id, const struct api_config *config)
+{
+    struct controller *self = arg;
+    snprintf(self->config_id, sizeof self->config_id, "%s", id);
+    free(self->yaml);
+    self->yaml = strndup(config->yaml, config->yaml_len);
+    timer_start(self->timer, 1);
+}
+
+/* What etcd and the leader would do with it; the reason says which outcome the test wants. */
+static void end_request(struct controller *self)
+{
+    struct request_record *request = &self->request;
+    bool fails = strcmp(request->reason, "lose the write") == 0;
+    api_write_done(self->api, request->id, fails ? API_WRITE_FAILED : API_WRITE_STORED, 77,
+                   fails ? "etcd refused it" : "");
+    if (fails || strcmp(request->reason, "say nothing") == 0) {
+        return;
+    }
+    bool refuse = strcmp(request->reason, "be refused") == 0;
+    request->state = refuse ? REQUEST_REFUSED : REQUEST_DONE;
+    snprintf(request->outcome, sizeof request->outcome, "%s",
+             refuse ? "pay-west lags by 99 MiB, at most 16 MiB are allowed" : "it is so now");
+    api_take_request(self->api, request);
+}
+
+static void end_config(struct controller *self)
+{
+    struct api_config config = {.yaml = self->yaml,
+                                .yaml_len = strlen(self->yaml),
+                                .who = "root",
+                                .reason = "as tested",
+                                .wall_ms = SHOP_WALL_MS,
+                                .revision = 42};
+    api_take_config(self->api, &config);
+    api_write_done(self->api, self->config_id, API_WRITE_STORED, 42, "");
+}
+
+static void on_timer(void *arg)
+{
+    struct controller *self = arg;
+    if (self->request.id[0] != '\0') {
+        end_request(self);
+        self->request.id[0] = '\0';
+    }
+    if (self->config_id[0] != '\0') {
+        end_config(self);
+        self->config_id[0] = '\0';
+    }
+}
+
+/* In the child: serves until it is killed. */
+static void serve(int index, bool leading, int ready)
+{
+    struct controller self = {.id = index == 0 ? "ops1" : "ops2"};
+    struct err err = {0};
+    struct incident_record incident = shop_incident();
+    struct event_note note = {.level = 2, .rule = "R-A2", .text = "the first permit is recorded"};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    self.loop = loop_new();
+    self.core = shop_core();
+    self.core->leading = leading;
+    self.events = events_new();
+    self.timer = timer_new(self.loop, on_timer, &self);
+    events_add(self.events, &note);
+    struct api_options options = {.socket = sockets[index],
+                                  .backend = {.arg = &self,
+                                              .core = give_core,
+                                              .extra = give_extra,
+                                              .put_request = put_request,
+                                              .put_config = put_config}};
+    self.api = api_new(self.loop, &options, &err);
+    if (self.api == NULL) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        _exit(1);
+    }
+    api_take_incident(self.api, &incident);
+    if (write(ready, "r", 1) != 1) {
+        _exit(1);
+    }
+    loop_run(self.loop);
+    _exit(0);
+}
+
+static void start_controller(int index, bool leading)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    controllers[index] = fork();
+    assert_true(controllers[index] >= 0);
+    if (controllers[index] == 0) {
+        serve(index, leading, ready[1]);
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+}
+
+static void stop_controller(int index)
+{
+    if (controllers[index] > 0) {
+        kill(controllers[index], SIGKILL);
+        waitpid(controllers[index], NULL, 0);
+        controllers[index] = 0;
+    }
+}
+
+/* ---- running it ---- */
+
+static char *out; /* of the latest run; standard output, then standard error */
+static char *complaints;
+
+static void be_failoverctl(char *const argv[], int to, int errors)
+{
+    char self[512];
+    char program[600];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (len < 0) {
+        _exit(126);
+    }
+    self[len] = '\0';
+    snprintf(program, sizeof program, "%s/../failoverctl", dirname(self));
+    dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    dup2(to, STDOUT_FILENO);
+    dup2(errors, STDERR_FILENO);
+    execv(program, argv);
+    _exit(127);
+}
+
+static void read_both(int fds[2], pid_t pid)
+{
+    char *texts[2] = {out, complaints};
+    size_t lens[2] = {0};
+    struct pollfd polls[2] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
+    uint64_t until_ms = clock_now_ms() + WITHIN_MS;
+    while (polls[0].fd >= 0 || polls[1].fd >= 0) {
+        int ready = poll(polls, 2, 1000);
+        if (ready < 0 || clock_now_ms() >= until_ms) {
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            fail_msg("failoverctl did not end in %d ms", WITHIN_MS);
+        }
+        for (int i = 0; i < 2; i++) {
+            if (polls[i].fd < 0 || polls[i].revents == 0) {
+                continue;
+            }
+            ssize_t got = read(polls[i].fd, texts[i] + lens[i], OUTPUT_MAX - 1 - lens[i]);
+            if (got <= 0) {
+                polls[i].fd = -1;
+            } else {
+                lens[i] += (size_t)got;
+            }
+        }
+    }
+    out[lens[0]] = complaints[lens[1]] = '\0';
+}
+
+/* One command line, split at blanks ('...' keeps them). The exit code. */
+static int run(const char *line)
+{
+    char words[1024];
+    char name[] = "failoverctl";
+    char *argv[32] = {name};
+    int argc = 1;
+    int to[2], errors[2], status = 0;
+    snprintf(words, sizeof words, "%s", line);
+    for (char *at = words; *at != '\0' && argc < 31;) {
+        bool quoted = *at == '\'';
+        at += quoted ? 1 : 0;
+        argv[argc++] = at;
+        at += strcspn(at, quoted ? "'" : " ");
+        if (*at != '\0') {
+            *at++ = '\0';
+        }
+        at += strspn(at, " ");
+    }
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(errors, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        be_failoverctl(argv, to[1], errors[1]);
+    }
+    close(to[1]);
+    close(errors[1]);
+    read_both((int[2]){to[0], errors[0]}, pid);
+    close(to[0]);
+    close(errors[0]);
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int run_on(const char *which, const char *line)
+{
+    char whole[1024];
+    size_t len = 0;
+    for (; *which != '\0'; which++) {
+        len += (size_t)snprintf(whole + len, sizeof whole - len, "--socket %s ",
+                                sockets[*which - '1']);
+    }
+    snprintf(whole + len, sizeof whole - len, "%s", line);
+    return run(whole);
+}
+
+static void has(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL) {
+        fail_msg("\"%s\" is not in: %s", part, text);
+    }
+}
+
+static void begins(const char *text, const char *part)
+{
+    if (strncmp(text, part, strlen(part)) != 0) {
+        fail_msg("does not begin with \"%s\": %s", part, text);
+    }
+}
+
+static void write_file(const char *name, const char *text, char ret_path[80])
+{
+    snprintf(ret_path, 80, "%s/%s", dir, name);
+    FILE *file = fopen(ret_path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    unsetenv("FAILOVER_SOCKET");
+    snprintf(dir, sizeof dir, "/tmp/test_ctl.XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    for (int i = 0; i < CONTROLLERS; i++) {
+        snprintf(sockets[i], sizeof sockets[i], "%s/ops%d", dir, i + 1);
+    }
+    out = malloc(OUTPUT_MAX);
+    complaints = malloc(OUTPUT_MAX);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"ops1", "ops2", "cluster.yaml"};
+    for (int i = 0; i < CONTROLLERS; i++) {
+        stop_controller(i);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[80];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        (void)unlink(path);
+    }
+    free(out);
+    free(complaints);
+    assert_int_equal(rmdir(dir), 0);
+    return 0;
+}
+
+/* ---- without a controller ---- */
+
+static void the_version_and_the_help_need_no_controller(void **state)
+{
+    (void)state;
+    assert_int_equal(run("--version"), CTL_DONE);
+    assert_string_equal(out, "failoverctl " FAILOVER_VERSION "\n");
+    assert_int_equal(run("help"), CTL_DONE);
+    has(out, "Exit codes:");
+    assert_int_equal(run("--help"), CTL_DONE);
+    assert_int_equal(run(""), CTL_USAGE);
+    assert_string_equal(out, "");
+}
+
+static void every_command_explains_itself_with_an_example(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "status",   "check",  "apply", "config",    "pause",    "resume", "confirm-fenced",
+        "failover", "events", "rules", "setup-sql", "incident", "request"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char line[64];
+        char example[64];
+        snprintf(line, sizeof line, "help %s", names[i]);
+        assert_int_equal(run(line), CTL_DONE);
+        snprintf(example, sizeof example, "\n  failoverctl %s", names[i]);
+        has(out, example);
+        char *first = strdup(out);
+        snprintf(line, sizeof line, "%s --help", names[i]);
+        assert_int_equal(run(line), CTL_DONE);
+        assert_string_equal(out, first);
+        free(first);
+    }
+}
+
+static void what_is_not_understood_is_named_with_what_was_meant(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        const char *says;
+    } bad[] = {
+        {"stauts", "did you mean \"status\"?"},
+        {"status --jsn", "did you mean \"--json\"?"},
+        {"status --reason x", "status takes no --reason"},
+        {"status now", "unexpected argument \"now\""},
+        {"--wath status", "unknown option \"--wath\""},
+        {"check", "check needs an argument"},
+        {"pause shop", "needs --reason"},
+        {"pause shop --reason", "--reason needs a value"},
+        {"pause shop --reason ' '", "blank"},
+        {"pause shop --reason a --reason b", "given twice"},
+        {"failover --reason x", "needs a GROUP or --database"},
+        {"failover shop --reason x --accept-loss lots", "--accept-loss: found \"lots\""},
+        {"failover shop --reason x --accept-loss 1Q", "--accept-loss: found \"1Q\""},
+        {"request 'no id'", "is no id"},
+        {"rules --format tabel", "allowed are table, dot and json"},
+        {"incident shwo", "allowed are list and show"},
+        {"events --since yesterday", "--since"},
+        {"setup-sql", "needs the database's name"},
+        {"help stauts", "did you mean \"status\"?"},
+        {"apply /nonexistent", "--yes"},
+        {"status --json=yes", "takes no value"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (run(bad[i].line) != CTL_USAGE) {
+            fail_msg("\"%s\" is not refused as it must be: %s", bad[i].line, complaints);
+        }
+        has(complaints, bad[i].says);
+        assert_string_equal(out, "");
+    }
+}
+
+static void check_tells_a_good_definition_from_a_bad_one(void **state)
+{
+    (void)state;
+    char path[80];
+    char line[128];
+    write_file("cluster.yaml", shop_yaml, path);
+    snprintf(line, sizeof line, "check %s", path);
+    assert_int_equal(run(line), CTL_DONE);
+    has(out, "good: cluster shop");
+    has(out, "profile default");
+    write_file("cluster.yaml", "cluster: shop\nsits: {}\n", path);
+    assert_int_equal(run(line), CTL_USAGE);
+    has(complaints, ":2:1: error:");
+    assert_int_equal(run("check /nonexistent"), CTL_USAGE);
+    has(complaints, "/nonexistent");
+}
+
+static void rules_and_setup_sql_print_what_is_compiled_in(void **state)
+{
+    (void)state;
+    assert_int_equal(run("rules --format json"), CTL_DONE);
+    json_t *rules = json_loads(out, 0, NULL);
+    assert_int_equal(json_array_size(rules), core_rules_len());
+    json_decref(rules);
+    assert_int_equal(run("rules"), CTL_DONE);
+    has(out, core_rule(0).why);
+    assert_int_equal(run("rules --format dot"), CTL_DONE);
+    begins(out, "digraph");
+    assert_int_equal(run("setup-sql payments --user watcher"), CTL_DONE);
+    has(out, "watcher");
+}
+
+static void without_a_controller_the_exit_code_says_so(void **state)
+{
+    (void)state;
+    assert_int_equal(run_on("12", "status"), CTL_UNREACHABLE);
+    has(complaints, sockets[0]);
+    has(complaints, sockets[1]);
+    has(complaints, "is failoverd running here?");
+    assert_int_equal(run_on("1", "pause shop --reason x"), CTL_UNREACHABLE);
+    has(complaints, "nothing was changed");
+}
+
+/* ---- with controllers ---- */
+
+static void status_begins_with_the_verdict(void **state)
+{
+    (void)state;
+    start_controller(0, false);
+    assert_int_equal(run_on("1", "status"), CTL_DONE);
+    begins(out, "shop: all well: payments on pay-east (east)\n");
+    has(out, "primary, writable");
+    has(out, "0.3 s");
+    assert_null(strchr(out, '\033')); /* no colours into a pipe */
+    assert_int_equal(run_on("1", "status --json"), CTL_DONE);
+    json_t *status = json_loads(out, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(status, "schema")), 1);
+    json_decref(status);
+}
+
+static void status_prefers_the_leader_and_passes_over_the_dead(void **state)
+{
+    (void)state;
+    start_controller(0, false);
+    start_controller(1, true);
+    assert_int_equal(run_on("12", "status"), CTL_DONE);
+    has(out, "as ops2 sees it");
+    assert_int_equal(run_on("21", "status"), CTL_DONE);
+    has(out, "as ops2 sees it");
+    stop_controller(1); /* its socket stays behind */
+    assert_int_equal(run_on("21", "status"), CTL_DONE);
+    has(out, "as ops1 sees it");
+    has(out, "it follows");
+}
+
+static void the_sockets_may_come_from_the_environment(void **state)
+{
+    (void)state;
+    char list[160];
+    start_controller(1, true);
+    snprintf(list, sizeof list, "%s:%s", sockets[0], sockets[1]);
+    setenv("FAILOVER_SOCKET", list, 1);
+    assert_int_equal(run("status"), CTL_DONE);
+    has(out, "as ops2 sees it");
+}
+
+static void a_request_ends_done_refused_or_unknown_and_the_exit_code_says_which(void **state)
+{
+    (void)state;
+    start_controller(0, true);
+    assert_int_equal(run_on("1", "failover shop --reason 'drill 12'"), CTL_DONE);
+    has(out, "payments: fence pay-east, then promote");
+    has(out, "done: it is so now");
+    assert_int_equal(run_on("1", "failover shop --reason 'be refused'"), CTL_REFUSED);
+    has(complaints, "refused, nothing was changed: pay-west lags by 99 MiB");
+    assert_int_equal(run_on("1", "pause shop --reason 'say nothing' --timeout 1"), CTL_RUNNING);
+    has(complaints, "ask again: failoverctl request req-");
+    assert_int_equal(run_on("1", "pause shop --reason 'lose the write'"), CTL_REFUSED);
+    has(complaints, "etcd refused it");
+    assert_int_equal(run_on("1", "pause shp --reason works"), CTL_REFUSED);
+    has(complaints, "no group is named \"shp\"");
+    assert_int_equal(run_on("1", "failover --database orders --reason x"), CTL_USAGE);
+    has(complaints, "no database is named \"orders\"");
+    assert_int_equal(run_on("1", "confirm-fenced pay-east --reason 'power is off'"), CTL_DONE);
+    assert_int_equal(run_on("1", "resume shop"), CTL_DONE);
+}
+
+static void an_id_can_be_asked_for_again(void **state)
+{
+    (void)state;
+    char line[128];
+    start_controller(0, true);
+    assert_int_equal(run_on("1", "pause shop --reason works --no-wait"), CTL_RUNNING);
+    begins(out, "req-");
+    snprintf(line, sizeof line, "request %.*s", (int)strcspn(out, "\n"), out);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    has(out, "done: it is so now");
+    assert_int_equal(run_on("1", "request req-0000000000000000"), CTL_RUNNING);
+    has(complaints, "unknown");
+}
+
+static void a_request_goes_to_the_other_controller_when_one_is_dead(void **state)
+{
+    (void)state;
+    start_controller(0, true);
+    start_controller(1, true);
+    stop_controller(0);
+    assert_int_equal(run_on("12", "pause shop --reason works"), CTL_DONE);
+    has(out, "done: it is so now");
+}
+
+static void apply_shows_the_difference_and_stores(void **state)
+{
+    (void)state;
+    char path[80];
+    char line[128];
+    start_controller(0, true);
+    write_file("cluster.yaml", shop_yaml, path);
+    snprintf(line, sizeof line, "apply -y %s --reason 'the first'", path);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    has(out, "this is the first");
+    has(out, "stored as revision 42");
+    has(out, "ops1: runs it");
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    has(out, "nothing to do");
+    assert_int_equal(run_on("1", "config show"), CTL_DONE);
+    assert_string_equal(out, shop_yaml);
+    has(complaints, "revision 42");
+    char changed[sizeof shop_yaml + 32];
+    snprintf(changed, sizeof changed, "%sprofile: fast\n", shop_yaml);
+    write_file("cluster.yaml", changed, path);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    has(out, "profile");
+    has(out, "fast");
+    write_file("cluster.yaml", "cluster: shop\n", path);
+    assert_int_equal(run_on("1", line), CTL_USAGE);
+    snprintf(line, sizeof line, "apply %s", path);
+    assert_int_equal(run_on("1", line), CTL_USAGE);
+    has(complaints, "--yes");
+}
+
+static void incidents_and_events_are_shown_for_people_and_programs(void **state)
+{
+    (void)state;
+    start_controller(0, true);
+    assert_int_equal(run_on("1", "incident list"), CTL_DONE);
+    has(out, "20260921-141220-shop");
+    assert_int_equal(run_on("1", "incident show"), CTL_DONE);
+    has(out, "1.200 s");
+    has(out, "not ended");
+    has(out, "missed");
+    has(out, "pay-east -> pay-west; evidence: agent power: off");
+    assert_int_equal(run_on("1", "incident show latest --json"), CTL_DONE);
+    json_t *incident = json_loads(out, 0, NULL);
+    assert_true(json_is_object(json_object_get(incident, "laps_ms")));
+    json_decref(incident);
+    assert_int_equal(run_on("1", "incident show nothing-like-it"), CTL_REFUSED);
+    assert_int_equal(run_on("1", "events"), CTL_DONE);
+    has(out, "the first permit is recorded");
+    assert_int_equal(run_on("1", "events --json"), CTL_DONE);
+    has(out, "\"rule\":\"R-A2\"");
+    assert_int_equal(run_on("1", "events --since 1"), CTL_DONE);
+    has(complaints, "no events after 1");
+}
+
+/* ---- the verdict, from any status ---- */
+
+static const char *verdict(const char *json)
+{
+    static char text[VERDICT_SIZE];
+    json_error_t error;
+    json_t *group = json_loads(json, 0, &error);
+    if (group == NULL) {
+        fail_msg("%s: %s", error.text, json);
+    }
+    verdict_of_group(group, text);
+    json_decref(group);
+    return text;
+}
+
+#define DATABASE(writable, opinion, more)                                                              \
+    "\"databases\":[{\"name\":\"payments\",\"primary\":\"pay-east\",\"site\":\"east\",\"words\":\"\"," \
+    "\"durability\":\"sync\",\"writable\":" writable ",\"instances\":[{\"node\":\"pay-east\","         \
+    "\"opinion\":\"" opinion "\",\"cause\":\"refused\",\"since_ms\":3000,\"age_ms\":100}]" more        \
+    "}]"
+
+static void the_verdict_puts_what_waits_for_a_person_first(void **state)
+{
+    (void)state;
+    assert_string_equal(verdict("{" DATABASE("true", "up", "") "}"),
+                        "all well: payments on pay-east (east)");
+    assert_string_equal(verdict("{" DATABASE("false", "down", "") "}"),
+                        "PRIMARY DOWN: payments on pay-east: refused, for 3.0 s");
+    has(verdict("{" DATABASE("false", "up", "") "}"), "NOT VERIFIED: payments on pay-east");
+    const char *waits = verdict("{" DATABASE(
+        "false", "down",
+        ",\"move\":{\"phase\":\"fence\",\"from\":\"pay-east\","
+        "\"candidate\":null,\"planned\":\"pay-west\"}") ","
+                                                        "\"alarms\":[{\"wakes\":false,\"text\":\"a\"},"
+                                                        "{\"wakes\":true,\"text\":\"no proof that pay-east is off\","
+                                                        "\"command\":\"failoverctl confirm-fenced pay-east --reason TEXT\"}]}");
+    begins(waits, "WAITING FOR A PERSON: no proof that pay-east is off; run: failoverctl "
+                  "confirm-fenced pay-east --reason TEXT");
+    has(waits, "FAILING OVER: payments from pay-east to pay-west, in phase fence");
+    begins(
+        verdict("{" DATABASE("true", "up", "") ",\"paused\":{\"by\":\"ab\",\"reason\":\"works\"}}"),
+        "PAUSED by ab: works");
+    begins(verdict("{" DATABASE(
+               "true", "up",
+               "") ",\"routes\":[{\"name\":\"payments-db\","
+                   "\"proxies\":[{\"name\":\"front1\",\"state\":\"differs\",\"error\":\"\"}]}]}"),
+           "ROUTE: payments-db on front1: differs");
+}
+
+static void no_text_however_long_overfills_the_verdict(void **state)
+{
+    (void)state;
+    char *json = malloc(20000);
+    int len = snprintf(json, 20000, "{\"alarms\":[{\"wakes\":true,\"text\":\"");
+    memset(json + len, 'x', 10000);
+    snprintf(json + len + 10000, 64, "\",\"command\":\"run this\"}]}");
+    assert_int_equal(strlen(verdict(json)), VERDICT_SIZE - 1);
+    free(json);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_version_and_the_help_need_no_controller),
+        TEST(every_command_explains_itself_with_an_example),
+        TEST(what_is_not_understood_is_named_with_what_was_meant),
+        TEST(check_tells_a_good_definition_from_a_bad_one),
+        TEST(rules_and_setup_sql_print_what_is_compiled_in),
+        TEST(without_a_controller_the_exit_code_says_so),
+        TEST(status_begins_with_the_verdict),
+        TEST(status_prefers_the_leader_and_passes_over_the_dead),
+        TEST(the_sockets_may_come_from_the_environment),
+        TEST(a_request_ends_done_refused_or_unknown_and_the_exit_code_says_which),
+        TEST(an_id_can_be_asked_for_again),
+        TEST(a_request_goes_to_the_other_controller_when_one_is_dead),
+        TEST(apply_shows_the_difference_and_stores),
+        TEST(incidents_and_events_are_shown_for_people_and_programs),
+        TEST(the_verdict_puts_what_waits_for_a_person_first),
+        TEST(no_text_however_long_overfills_the_verdict),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
