@@ -19,6 +19,7 @@
 #include "probes/postgres_words.h"
 
 #define SLOTS        2
+#define STALL_MS     50    /* a timer that comes so late says that we did not run */
 #define STUCK_MAX_MS 60000 /* then the session is cut off, whatever its server does */
 
 enum slot_state {
@@ -373,9 +374,14 @@ static void on_deadline(void *arg)
 {
     struct probe_pg *probe = arg;
     if (!probe->timer_again) {
-        /* After a stall of ours the answer may lie in the socket already. */
+        /*
+         * After a stall of ours the answer may lie in the socket already, and the write may have
+         * had no time at all: that would be our failure, not the server's. Without a stall,
+         * descriptors get one more turn.
+         */
         probe->timer_again = true;
-        timer_start(probe->timer, 0);
+        bool stalled = clock_now_ms() > probe->fact.asked_ms + probe->deadline_ms + STALL_MS;
+        timer_start(probe->timer, stalled ? probe->deadline_ms / 2 : 0);
         return;
     }
     struct slot *active = probe->active;

@@ -12,12 +12,12 @@
  * session and is not repeated, so that a server in trouble does not collect our backends until it
  * has no connections left; it ends by its answer, by the end of the connection, or after a minute.
  *
- * Time:   CLOCK_BOOTTIME milliseconds. A probe ends within deadline_ms, by its own timer.
- * Memory: the strings of the parameters are copied. The fact lives during `done` only.
- * Errors: none; whatever happens is a cause (facts.h).
- * Loop:   `done` runs once for each probe_pg_ask(), and `on_news` never while a probe runs; both
- * from the loop, never from inside a function of this page. Both may call probe_pg_ask() or
- * probe_pg_free().
+ * Time:   CLOCK_BOOTTIME milliseconds. A probe ends within deadline_ms, by its own timer; half as
+ * much again is granted once when we ourselves did not run at the deadline, so that our stall is
+ * not the server's. Memory: the strings of the parameters are copied. The fact lives during `done`
+ * only. Errors: none; whatever happens is a cause (facts.h). Loop:   `done` runs once for each
+ * probe_pg_ask(), and `on_news` never while a probe runs; both from the loop, never from inside a
+ * function of this page. Both may call probe_pg_ask() or probe_pg_free().
  */
 #ifndef FAILOVER_PROBES_POSTGRES_H
 #define FAILOVER_PROBES_POSTGRES_H

@@ -292,6 +292,9 @@ static void on_deadline(void *arg)
     char why[ERR_TEXT_MAX];
     snprintf(why, sizeof why, "%s",
              promote->last_text[0] != '\0' ? promote->last_text : "the server does not answer");
+    if (state == PROMOTE_WRITING && pg_busy(promote->session)) {
+        snprintf(why, sizeof why, "the write is not answered (does it wait for a standby?)");
+    }
     if (state >= PROMOTE_CLOCK && pg_busy(promote->session)) {
         drop_session(promote, "dropped with an unanswered statement");
     }

@@ -282,7 +282,7 @@ static void a_stopped_server_is_hung_and_collects_no_sessions(void **state)
     watch(watcher, &server, SILENT_MS);
     assert_cause(watcher, CAUSE_OK);
     int before = signal_all(&server, SIGSTOP);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 4; i++) {
         assert_cause(watcher, CAUSE_HUNG);
         assert_false(watcher->fact.answered);
     }
@@ -384,7 +384,7 @@ static void a_write_that_waits_for_a_standby_is_a_sync_stall(void **state)
     await_sql(&server, "SHOW synchronous_standby_names", "FIRST 1 (west)");
     sql(&server, "CHECKPOINT"); /* the checkpointer has taken it up */
     watch(watcher, &server, 1500);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         assert_cause(watcher, CAUSE_SYNC_STALL);
         assert_true(watcher->fact.answered);
         assert_false(watcher->fact.wrote);
@@ -443,7 +443,7 @@ static void a_write_that_does_not_end_is_hung(void **state)
     sql(&server, "CREATE TRIGGER hang BEFORE INSERT ON failover.heartbeat "
                  "FOR EACH ROW EXECUTE FUNCTION hang()");
     watch(watcher, &server, 1500);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2; i++) {
         assert_cause(watcher, CAUSE_HUNG);
         assert_true(watcher->fact.answered);
         assert_int_equal(watcher->fact.role, ROLE_PRIMARY);
@@ -575,6 +575,19 @@ static void a_server_that_starts_up_says_so(void **state)
     assert_string_equal(cause_names[watcher->fact.cause], cause_names[CAUSE_STARTING]);
 }
 
+static void a_stall_of_ours_is_not_the_servers(void **state)
+{
+    struct watcher *watcher = *state;
+    watch(watcher, &server, SILENT_MS);
+    assert_cause(watcher, CAUSE_OK);
+    watcher->answered = false;
+    probe_pg_ask(watcher->probe);
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* past the deadline; the loop does not run */
+    assert_true(loop_run_until(watcher->loop, &watcher->answered, TEST_MS));
+    assert_string_equal(cause_names[watcher->fact.cause], cause_names[CAUSE_OK]);
+    assert_true(watcher->fact.wrote);
+}
+
 static void a_probe_can_be_freed_while_it_works(void **state)
 {
     struct watcher *watcher = *state;
@@ -638,6 +651,7 @@ int main(void)
         server_test(a_prober_without_descriptors_blames_itself),
         server_test(a_server_that_shuts_down_says_so),
         server_test(a_server_that_starts_up_says_so),
+        server_test(a_stall_of_ours_is_not_the_servers),
         server_test(a_probe_can_be_freed_while_it_works),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_end);
