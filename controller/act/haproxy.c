@@ -3,7 +3,7 @@
  *
  * Happy path with nothing to do: one round that only reads. With a move: read; close and read; open
  * and read. A round is one command line: first the changes, each route's in order, then `show
- * servers state` and `show stat` for each route. HAProxy answers in the same order and closes the
+ * servers state` for each route and one `show stat`. HAProxy answers in that order and closes the
  * connection.
  *
  * What can go wrong, and what happens:
@@ -365,11 +365,10 @@ static void put_reads(struct haproxy *proxy)
     for (int i = 0; i < proxy->targets_len; i++) {
         const char *backend = proxy->targets[i].want.backend;
 
-        fits =
-            fits && put(proxy, sizeof proxy->commands, "%sshow servers state %s;show stat %s 4 -1",
-                        i > 0 ? ";" : "", backend, backend);
+        fits = fits && put(proxy, sizeof proxy->commands, "show servers state %s;", backend);
     }
-    fits = fits && put(proxy, sizeof proxy->commands, "\n");
+    /* Of all servers at once: by a name it would answer about a frontend that is named alike. */
+    fits = fits && put(proxy, sizeof proxy->commands, "show stat -1 4 -1\n");
     static_assert(ROUTES_MAX * (40 + 2 * NAME_SIZE) < COMMANDS_SIZE - CHANGES_SIZE,
                   "the reads of all routes fit");
     assert(fits);
@@ -398,26 +397,43 @@ static int take_change_answers(struct target *target, const char **text, size_t 
     return 0;
 }
 
-static int take_read_answers(struct target *target, const char **text, size_t *len)
+struct answer {
+    const char *text;
+    size_t len;
+};
+
+static void read_target(struct target *target, struct answer state, struct answer stat)
 {
-    const char *state;
-    const char *stat;
-    size_t state_len;
-    size_t stat_len;
+    const char *backend = target->want.backend;
     struct err err;
 
-    if (!haproxy_next_answer(text, len, &state, &state_len) ||
-        !haproxy_next_answer(text, len, &stat, &stat_len)) {
-        return -1;
-    }
     target->known =
-        haproxy_read_state(state, state_len, target->want.backend, &target->backend, &err) == 0 &&
-        haproxy_read_stat(stat, stat_len, target->want.backend, &target->backend, &err) == 0;
+        haproxy_read_state(state.text, state.len, backend, &target->backend, &err) == 0 &&
+        haproxy_read_stat(stat.text, stat.len, backend, &target->backend, &err) == 0;
     if (target->known) {
         look(target);
     } else {
-        err_prefix(&err, "%s", target->want.backend);
+        err_prefix(&err, "%s", backend);
         target->seen = (struct haproxy_seen){.open_seen = HAPROXY_OPEN_UNKNOWN, .err = err};
+    }
+}
+
+/* The states of all routes, then the sessions of all servers; -1 when an answer is missing. */
+static int take_read_answers(struct haproxy *proxy, const char *text, size_t len)
+{
+    struct answer states[ROUTES_MAX];
+    struct answer stat;
+
+    for (int i = 0; i < proxy->targets_len; i++) {
+        if (!haproxy_next_answer(&text, &len, &states[i].text, &states[i].len)) {
+            return -1;
+        }
+    }
+    if (!haproxy_next_answer(&text, &len, &stat.text, &stat.len)) {
+        return -1;
+    }
+    for (int i = 0; i < proxy->targets_len; i++) {
+        read_target(&proxy->targets[i], states[i], stat);
     }
     return 0;
 }
@@ -436,11 +452,8 @@ static void round_ended(struct haproxy *proxy)
     for (int i = 0; i < proxy->targets_len && missing == 0; i++) {
         missing = take_change_answers(&proxy->targets[i], &text, &len);
     }
-    for (int i = 0; i < proxy->targets_len && missing == 0; i++) {
+    if (missing != 0 || take_read_answers(proxy, text, len) != 0) {
         /* Until it is read, a route that was changed is unknown. */
-        missing = take_read_answers(&proxy->targets[i], &text, &len);
-    }
-    if (missing != 0) {
         for (int i = 0; i < proxy->targets_len; i++) {
             proxy->targets[i].known = false;
         }

@@ -48,8 +48,8 @@ bool haproxy_next_answer(const char **text, size_t *len, const char **ret_answer
 int haproxy_read_state(const char *answer, size_t len, const char *backend,
                        struct haproxy_backend *ret_backend, struct err *ret_err);
 /*
- * The answer to `show stat BACKEND 4 -1`: adds the sessions. Both answers must name the same
- * servers, else they are of two configurations, or cut.
+ * The answer to `show stat -1 4 -1`: adds the sessions of this backend. Both answers must name the
+ * same servers, else they are of two configurations, or cut.
  */
 int haproxy_read_stat(const char *answer, size_t len, const char *backend,
                       struct haproxy_backend *backend_io, struct err *ret_err);

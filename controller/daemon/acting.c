@@ -230,6 +230,12 @@ static void on_routes(void *arg, const struct haproxy_report *report)
     daemon_post(d, &event);
 }
 
+static bool routes_may_act(void *arg)
+{
+    const struct proxy_run *run = arg;
+    return daemon_may_act(run->daemon);
+}
+
 static void fill_route(const struct core *core, const struct route_wish *wish,
                        struct haproxy_route *route)
 {
@@ -252,6 +258,7 @@ void acting_routes(struct daemon *d, const struct effect *effect)
         return;
     }
     haproxy_cancel(run->haproxy); /* the core asks again only when it has given the last one up */
+    run->daemon = d;
     run->step = effect->step;
     run->wishes_len = effect->routes.wishes_len;
     memcpy(run->wishes, effect->routes.wishes, sizeof run->wishes);
@@ -260,7 +267,7 @@ void acting_routes(struct daemon *d, const struct effect *effect)
     }
     uint64_t now = clock_now_ms();
     uint64_t within = effect->deadline_ms > now ? effect->deadline_ms - now : 1;
-    haproxy_apply(run->haproxy, routes, run->wishes_len, within, daemon_may_act, on_routes, run);
+    haproxy_apply(run->haproxy, routes, run->wishes_len, within, routes_may_act, on_routes, run);
 }
 
 /* ---- calls ---- */

@@ -720,7 +720,7 @@ static void the_false_proxy_is_believed_when_it_speaks_well(void **state)
     hear(world, &liar, true, PATIENCE_MS);
     assert_true(world->seen[0].confirmed);
     assert_int_equal(world->seen[0].open_seen, EAST);
-    assert_string_equal(liar.heard, "show servers state payments_db;show stat payments_db 4 -1\n");
+    assert_string_equal(liar.heard, "show servers state payments_db;show stat -1 4 -1\n");
 }
 
 static void an_answer_cut_anywhere_confirms_nothing(void **state)
