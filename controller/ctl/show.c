@@ -35,17 +35,24 @@ struct page page_stdout(void)
 
 void page_print(const struct page *page, enum tone tone, const char *format, ...)
 {
-    bool colour = page->colours && tones[tone].sequence[0] != '\0';
+    char *text = NULL;
     va_list args;
-    if (colour) {
-        (void)fputs(tones[tone].sequence, page->to);
-    }
     va_start(args, format);
-    (void)vfprintf(page->to, format, args);
+    int len = vasprintf(&text, format, args);
     va_end(args);
-    if (colour) {
-        (void)fputs("\033[0m", page->to);
+    if (len < 0) {
+        return;
     }
+    /* Line ends stay outside of the colour: a terminal paints to the edge otherwise. */
+    size_t begin = strspn(text, "\n");
+    size_t end = (size_t)len;
+    while (end > begin && text[end - 1] == '\n') {
+        end--;
+    }
+    bool colour = page->colours && tones[tone].sequence[0] != '\0' && end > begin;
+    (void)fprintf(page->to, "%.*s%s%.*s%s%s", (int)begin, text, colour ? tones[tone].sequence : "",
+                  (int)(end - begin), text + begin, colour ? "\033[0m" : "", text + end);
+    free(text);
 }
 
 /* ---- tables ---- */

@@ -11,6 +11,8 @@
 #include "controller/ctl/show.h"
 #include "controller/ctl/verdict.h"
 
+#define LATEST_EVENTS 5
+
 static enum tone opinion_tone(const char *opinion)
 {
     return strcmp(opinion, "up") == 0     ? TONE_GOOD
@@ -84,7 +86,7 @@ static void print_databases(const struct page *page, const json_t *group)
 static void print_protection(const struct page *page, const json_t *group)
 {
     static const char *const columns[] = {"DATABASE",   "STATE",           "-FOR",
-                                          "DURABILITY", "+REDUNDANCY",     "PERMIT",
+                                          "DURABILITY", "REDUNDANCY",      "PERMIT",
                                           "-TIMELINE",  "+IF IT DIED NOW", NULL};
     struct sheet *sheet = sheet_new(page, columns);
     size_t index;
@@ -109,7 +111,7 @@ static void print_protection(const struct page *page, const json_t *group)
                    member_text(db, "epoch", ""));
         sheet_cell(sheet, TONE_PLAIN, "%lld", member_number(db, "timeline", 0));
         if (node != NULL) {
-            sheet_cell(sheet, TONE_PLAIN, "%s would take over, losing at most %s", node,
+            sheet_cell(sheet, TONE_PLAIN, "%s takes over, losing at most %s", node,
                        show_bytes(member_number(db, "loss_now_bytes", -1), loss));
         } else {
             sheet_cell(sheet, TONE_WARN, "nobody could take over: %s",
@@ -260,6 +262,25 @@ static void print_controllers(const struct page *page, const json_t *status)
     sheet_end(sheet);
 }
 
+/* The latest of this controller's, so that a change is seen where one looks first. */
+static void print_latest(const struct page *page, const json_t *status)
+{
+    const json_t *events = json_object_get(status, "events");
+    size_t len = json_array_size(events);
+    for (size_t i = len > LATEST_EVENTS ? len - LATEST_EVENTS : 0; i < len; i++) {
+        const json_t *event = json_array_get(events, i);
+        const char *database = member_text(event, "database", "");
+        page_print(page, TONE_PLAIN, "%s %-5s %s%s%s %s\n", member_text(event, "at", "?"),
+                   member_text(event, "level", "?"),
+                   database[0] != '\0' ? database : member_text(event, "group", ""),
+                   member_text(event, "rule", "")[0] != '\0' ? " " : "",
+                   member_text(event, "rule", ""), member_text(event, "text", ""));
+    }
+    if (len > 0) {
+        page_print(page, TONE_PLAIN, "\n");
+    }
+}
+
 static void print_status(const struct page *page, const json_t *status)
 {
     char text[VERDICT_SIZE];
@@ -283,6 +304,7 @@ static void print_status(const struct page *page, const json_t *status)
         print_group(page, group);
     }
     page_print(page, TONE_PLAIN, "\n");
+    print_latest(page, status);
     print_controllers(page, status);
     page_print(page, TONE_PLAIN, "as %s sees it at %s%s\n", member_text(controller, "id", "?"),
                member_text(status, "at", "?"),

@@ -131,6 +131,30 @@ static bool primary_down(struct text *text, const json_t *group)
     return text->len > begin;
 }
 
+/* Whatever the records say: two that call themselves primary are never well. */
+static bool second_primary(struct text *text, const json_t *group)
+{
+    size_t begin = text->len;
+    size_t i, j;
+    json_t *db, *instance;
+    json_array_foreach(json_object_get(group, "databases"), i, db)
+    {
+        const char *recorded = member_text(db, "primary", NULL);
+        json_array_foreach(json_object_get(db, "instances"), j, instance)
+        {
+            const char *node = member_text(instance, "node", "?");
+            if (recorded != NULL && strcmp(node, recorded) != 0 &&
+                strcmp(member_text(instance, "role", ""), "primary") == 0 &&
+                !json_is_object(json_object_get(db, "move"))) {
+                clause(text, begin);
+                add(text, "A SECOND PRIMARY: %s on %s, while %s is the recorded one",
+                    member_text(db, "name", "?"), node, recorded);
+            }
+        }
+    }
+    return text->len > begin;
+}
+
 /* Not down, but not seen to take writes either: the honest middle. */
 static bool unverified(struct text *text, const json_t *group)
 {
@@ -203,6 +227,35 @@ static bool routes_differ(struct text *text, const json_t *group)
     return text->len > begin;
 }
 
+/* Standbys that fail, and services that nobody has looked at yet. */
+static void weak_parts(struct text *text, size_t begin, const json_t *group)
+{
+    size_t i, j;
+    json_t *part, *instance;
+    json_array_foreach(json_object_get(group, "databases"), i, part)
+    {
+        json_array_foreach(json_object_get(part, "instances"), j, instance)
+        {
+            const char *node = member_text(instance, "node", "?");
+            if (strcmp(node, member_text(part, "primary", "")) != 0 &&
+                strcmp(member_text(instance, "opinion", ""), "down") == 0) {
+                clause(text, begin);
+                add(text, "STANDBY DOWN: %s on %s: %s", member_text(part, "name", "?"), node,
+                    member_text(instance, "cause", "?"));
+            }
+        }
+    }
+    json_array_foreach(json_object_get(group, "services"), i, part)
+    {
+        const json_t *active = instance_of(part, member_text(part, "active", NULL));
+        if (active != NULL && strcmp(member_text(active, "opinion", ""), "unknown") == 0) {
+            clause(text, begin);
+            add(text, "%s on %s: unknown (%s)", member_text(part, "name", "?"),
+                member_text(active, "node", "?"), member_text(active, "cause", "?"));
+        }
+    }
+}
+
 static bool weak(struct text *text, const json_t *group)
 {
     size_t begin = text->len;
@@ -225,6 +278,7 @@ static bool weak(struct text *text, const json_t *group)
             add(text, "%s: %s", member_text(db, "name", "?"), durability);
         }
     }
+    weak_parts(text, begin, group);
     return text->len > begin;
 }
 
@@ -243,7 +297,7 @@ enum tone verdict_of_group(const json_t *group, char ret_text[VERDICT_SIZE])
 {
     struct text text = {.at = ret_text};
     ret_text[0] = '\0';
-    if (waiting(&text, group) || primary_down(&text, group)) {
+    if (waiting(&text, group) || second_primary(&text, group) || primary_down(&text, group)) {
         char more[VERDICT_SIZE];
         struct text rest = {.at = more};
         if (moving(&rest, group)) {

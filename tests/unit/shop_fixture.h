@@ -174,7 +174,8 @@ static inline struct incident_record shop_incident(void)
     return incident;
 }
 
-/* Adopted, everything healthy, seen by the follower ops2 at SHOP_NOW_MS. */
+/* Adopted, everything healthy, the second service's instance not probed yet; seen by the follower
+ * ops2 at SHOP_NOW_MS. */
 static inline struct core *shop_core(void)
 {
     struct core *core = calloc(1, sizeof *core);
@@ -188,6 +189,13 @@ static inline struct core *shop_core(void)
     shop_permit(core);
     shop_see(core, 1, shop_standby_fact(SHOP_NOW_MS - 400, 4096));
     shop_see(core, 0, shop_primary_fact(SHOP_NOW_MS - 300, true));
+    shop_step(core, &(struct core_event){.type = EV_SERVICE,
+                                         .now_ms = SHOP_NOW_MS - 100,
+                                         .service = {.fact = {.asked_ms = SHOP_NOW_MS - 107,
+                                                              .answered_ms = SHOP_NOW_MS - 100,
+                                                              .cause = CAUSE_OK,
+                                                              .status = 200,
+                                                              .latency_ms = 7}}});
     return core;
 }
 

@@ -639,6 +639,16 @@ static void the_verdict_puts_what_waits_for_a_person_first(void **state)
            "ROUTE: payments-db on front1: differs");
 }
 
+static void a_second_primary_is_never_well(void **state)
+{
+    (void)state;
+    begins(
+        verdict("{\"databases\":[{\"name\":\"payments\",\"primary\":\"pay-east\",\"writable\":true,"
+                "\"instances\":[{\"node\":\"pay-east\",\"role\":\"primary\",\"opinion\":\"up\"},"
+                "{\"node\":\"pay-west\",\"role\":\"primary\",\"opinion\":\"up\"}]}]}"),
+        "A SECOND PRIMARY: payments on pay-west, while pay-east is the recorded one");
+}
+
 static void no_text_however_long_overfills_the_verdict(void **state)
 {
     (void)state;
@@ -670,6 +680,7 @@ int main(void)
         TEST(apply_shows_the_difference_and_stores),
         TEST(incidents_and_events_are_shown_for_people_and_programs),
         TEST(the_verdict_puts_what_waits_for_a_person_first),
+        TEST(a_second_primary_is_never_well),
         TEST(no_text_however_long_overfills_the_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,13 +242,6 @@ static void a_pause_and_an_alarm_are_shown_with_who_why_and_since_when(void **st
 static void a_service_is_active_where_its_database_is(void **state)
 {
     (void)state;
-    shop_step(core, &(struct core_event){.type = EV_SERVICE,
-                                         .now_ms = SHOP_NOW_MS - 100,
-                                         .service = {.fact = {.asked_ms = SHOP_NOW_MS - 107,
-                                                              .answered_ms = SHOP_NOW_MS - 100,
-                                                              .cause = CAUSE_OK,
-                                                              .status = 200,
-                                                              .latency_ms = 7}}});
     render();
     is_text("groups.0.services.0.active", "pay-east");
     is_text("groups.0.services.0.instances.0.opinion", "up");
