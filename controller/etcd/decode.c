@@ -66,8 +66,8 @@ enum { GRPC_PRECONDITION = 9, GRPC_RANGE = 11, GRPC_UNAVAILABLE = 14, GRPC_DATA_
 enum { GRPC_UNAUTHENTICATED = 16 };
 
 struct known {
-    int code;
     const char *text;
+    int code;
     enum etcd_outcome outcome;
     enum etcd_reason reason;
     enum etcd_hint hint;
@@ -75,27 +75,27 @@ struct known {
 
 /* clang-format off */
 static const struct known known[] = {
-    { GRPC_NOT_FOUND,    "requested lease not found",                     ETCD_REFUSED, ETCD_LEASE_NOT_FOUND,   ETCD_HINT_NONE },
-    { GRPC_PRECONDITION, "lease already exists",                          ETCD_REFUSED, ETCD_LEASE_EXISTS,      ETCD_HINT_NONE },
-    { GRPC_RANGE,        "mvcc: required revision has been compacted",    ETCD_REFUSED, ETCD_COMPACTED,         ETCD_HINT_NONE },
-    { GRPC_RANGE,        "mvcc: required revision is a future revision",  ETCD_REFUSED, ETCD_FUTURE_REVISION,   ETCD_HINT_NONE },
-    { GRPC_EXHAUSTED,    "mvcc: database space exceeded",                 ETCD_REFUSED, ETCD_NO_SPACE,          ETCD_HINT_NONE },
-    { GRPC_DATA_LOSS,    "corrupt cluster",                               ETCD_REFUSED, ETCD_CORRUPT,           ETCD_HINT_NONE },
-    { GRPC_DENIED,       "permission denied",                             ETCD_REFUSED, ETCD_PERMISSION_DENIED, ETCD_HINT_NONE },
-    { GRPC_INVALID,      "authentication failed, invalid user ID or password", ETCD_REFUSED, ETCD_AUTH_FAILED, ETCD_HINT_NONE },
-    { GRPC_PRECONDITION, "authentication is not enabled",                 ETCD_REFUSED, ETCD_AUTH_DISABLED,     ETCD_HINT_NONE },
-    { GRPC_UNAUTHENTICATED, "invalid auth token",                         ETCD_REFUSED, ETCD_TOKEN_REFUSED,     ETCD_HINT_AUTHENTICATE },
-    { GRPC_INVALID,      "user name is empty",                            ETCD_REFUSED, ETCD_TOKEN_REFUSED,     ETCD_HINT_AUTHENTICATE },
-    { GRPC_INVALID,      "revision of auth store is old",                 ETCD_REFUSED, ETCD_TOKEN_REFUSED,     ETCD_HINT_AUTHENTICATE },
-    { GRPC_INVALID,      "key is not provided",                           ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
-    { GRPC_INVALID,      "duplicate key given in txn request",            ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
-    { GRPC_INVALID,      "too many operations in txn request",            ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
-    { GRPC_INVALID,      "request is too large",                          ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
-    { GRPC_RANGE,        "too large lease TTL",                           ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
+    { "requested lease not found",                          GRPC_NOT_FOUND,       ETCD_REFUSED, ETCD_LEASE_NOT_FOUND,   ETCD_HINT_NONE },
+    { "lease already exists",                               GRPC_PRECONDITION,    ETCD_REFUSED, ETCD_LEASE_EXISTS,      ETCD_HINT_NONE },
+    { "mvcc: required revision has been compacted",         GRPC_RANGE,           ETCD_REFUSED, ETCD_COMPACTED,         ETCD_HINT_NONE },
+    { "mvcc: required revision is a future revision",       GRPC_RANGE,           ETCD_REFUSED, ETCD_FUTURE_REVISION,   ETCD_HINT_NONE },
+    { "mvcc: database space exceeded",                      GRPC_EXHAUSTED,       ETCD_REFUSED, ETCD_NO_SPACE,          ETCD_HINT_NONE },
+    { "corrupt cluster",                                    GRPC_DATA_LOSS,       ETCD_REFUSED, ETCD_CORRUPT,           ETCD_HINT_NONE },
+    { "permission denied",                                  GRPC_DENIED,          ETCD_REFUSED, ETCD_PERMISSION_DENIED, ETCD_HINT_NONE },
+    { "authentication failed, invalid user ID or password", GRPC_INVALID,         ETCD_REFUSED, ETCD_AUTH_FAILED,       ETCD_HINT_NONE },
+    { "authentication is not enabled",                      GRPC_PRECONDITION,    ETCD_REFUSED, ETCD_AUTH_DISABLED,     ETCD_HINT_NONE },
+    { "invalid auth token",                                 GRPC_UNAUTHENTICATED, ETCD_REFUSED, ETCD_TOKEN_REFUSED,     ETCD_HINT_AUTHENTICATE },
+    { "user name is empty",                                 GRPC_INVALID,         ETCD_REFUSED, ETCD_TOKEN_REFUSED,     ETCD_HINT_AUTHENTICATE },
+    { "revision of auth store is old",                      GRPC_INVALID,         ETCD_REFUSED, ETCD_TOKEN_REFUSED,     ETCD_HINT_AUTHENTICATE },
+    { "key is not provided",                                GRPC_INVALID,         ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
+    { "duplicate key given in txn request",                 GRPC_INVALID,         ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
+    { "too many operations in txn request",                 GRPC_INVALID,         ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
+    { "request is too large",                               GRPC_INVALID,         ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
+    { "too large lease TTL",                                GRPC_RANGE,           ETCD_REFUSED, ETCD_BAD_REQUEST,       ETCD_HINT_NONE },
     /* Said before the request was proposed to anybody (the header `hasleader`; a learner; a queue that is full). */
-    { GRPC_UNAVAILABLE,  "no leader",                                     ETCD_UNKNOWN, ETCD_NO_LEADER,         ETCD_HINT_ELSEWHERE },
-    { GRPC_UNAVAILABLE,  "rpc not supported for learner",                 ETCD_UNKNOWN, ETCD_NO_REASON,         ETCD_HINT_ELSEWHERE },
-    { GRPC_EXHAUSTED,    "too many requests",                             ETCD_UNKNOWN, ETCD_NO_REASON,         ETCD_HINT_ELSEWHERE },
+    { "no leader",                                          GRPC_UNAVAILABLE,     ETCD_UNKNOWN, ETCD_NO_LEADER,         ETCD_HINT_ELSEWHERE },
+    { "rpc not supported for learner",                      GRPC_UNAVAILABLE,     ETCD_UNKNOWN, ETCD_NO_REASON,         ETCD_HINT_ELSEWHERE },
+    { "too many requests",                                  GRPC_EXHAUSTED,       ETCD_UNKNOWN, ETCD_NO_REASON,         ETCD_HINT_ELSEWHERE },
 };
 /* clang-format on */
 #define KNOWN_LEN    (sizeof known / sizeof *known)
@@ -158,22 +158,20 @@ static const char *error_text(const json_t *root, int64_t *ret_code)
     return text_or(root, "message", text_or(root, "error", "an error without a message"));
 }
 
-/* Copies text from outside for people: one line, no control characters. */
-static void tell(char ret_text[ERR_TEXT_MAX], const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void tell(char ret_text[ERR_TEXT_MAX], const char *format, ...)
+/* Text from outside, for people: one line, no control characters. */
+static void make_one_line(char *text)
 {
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(ret_text, ERR_TEXT_MAX, format, args);
-    va_end(args);
-    for (char *c = ret_text; *c; c++) {
+    for (char *c = text; *c; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f) {
             *c = ' ';
         }
     }
+}
+
+static void tell_error(char ret_text[ERR_TEXT_MAX], const char *text, int64_t code)
+{
+    snprintf(ret_text, ERR_TEXT_MAX, "%.300s (code %" PRId64 ")", text, code);
+    make_one_line(ret_text);
 }
 
 static enum etcd_hint set_error(struct etcd_reply *reply, int64_t code, const char *text)
@@ -182,7 +180,7 @@ static enum etcd_hint set_error(struct etcd_reply *reply, int64_t code, const ch
 
     reply->outcome = found ? found->outcome : ETCD_UNKNOWN;
     reply->reason = found ? found->reason : ETCD_NO_REASON;
-    tell(reply->text, "%.300s (code %" PRId64 ")", text, code);
+    tell_error(reply->text, text, code);
     return found ? found->hint : ETCD_HINT_NONE;
 }
 
@@ -423,7 +421,8 @@ static enum etcd_hint set_unknown(struct etcd_reply *reply, const char *text)
                               .sent_ms = reply->sent_ms,
                               .endpoint = reply->endpoint};
 
-    tell(kept.text, "an answer that makes no sense: %.400s", text);
+    snprintf(kept.text, sizeof kept.text, "an answer that makes no sense: %.400s", text);
+    make_one_line(kept.text);
     *reply = kept;
     return ETCD_HINT_NONE;
 }
@@ -476,7 +475,9 @@ enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *bo
     enum etcd_hint hint;
 
     if (!root) {
-        tell(ret_reply->text, "HTTP status %d, and %.300s", status, err.text);
+        snprintf(ret_reply->text, sizeof ret_reply->text, "HTTP status %d, and %.300s", status,
+                 err.text);
+        make_one_line(ret_reply->text);
         ret_reply->outcome = ETCD_UNKNOWN;
         return ETCD_HINT_NONE;
     }
@@ -486,7 +487,8 @@ enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *bo
     } else if (is_success(status)) {
         hint = decode_success(kind, root, len, ret_reply);
     } else {
-        tell(ret_reply->text, "HTTP status %d without an error of etcd's", status);
+        snprintf(ret_reply->text, sizeof ret_reply->text,
+                 "HTTP status %d without an error of etcd's", status);
         ret_reply->outcome = ETCD_UNKNOWN;
         hint = ETCD_HINT_NONE;
     }
@@ -625,7 +627,8 @@ static void read_canceled(const json_t *result, struct etcd_notice *notice)
     notice->is_error = true;
     notice->reason = found ? found->reason : ETCD_NO_REASON;
     notice->hint = found ? found->hint : ETCD_HINT_NONE;
-    tell(notice->text, "%.400s", text);
+    snprintf(notice->text, sizeof notice->text, "%.400s", text);
+    make_one_line(notice->text);
 }
 
 static void read_notice(struct json_in *in, const json_t *root, struct notice_memory *memory,
@@ -654,7 +657,7 @@ static void read_stream_error(const char *text, int64_t code, struct etcd_notice
     notice->is_error = true;
     notice->reason = found ? found->reason : ETCD_NO_REASON;
     notice->hint = found ? found->hint : ETCD_HINT_NONE;
-    tell(notice->text, "%.300s (code %" PRId64 ")", text, code);
+    tell_error(notice->text, text, code);
 }
 
 int etcd_decode_notice(const char *text, size_t len, struct etcd_notice *ret_notice,

@@ -69,9 +69,11 @@ static char *print(json_t *object)
 static void set_prefix_end(json_t *object, const char *key)
 {
     unsigned char end[ETCD_KEY_MAX];
-    size_t len = strlen(key);
+    size_t len = 0;
 
-    memcpy(end, key, len);
+    for (; key[len] != '\0'; len++) {
+        end[len] = (unsigned char)key[len];
+    }
     while (len > 0 && end[len - 1] == 0xff) {
         len--;
     }

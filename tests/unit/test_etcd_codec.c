@@ -300,8 +300,8 @@ static void status_tells_the_size_and_the_alarms(void **state)
 }
 
 struct error_case {
-    int status;
     const char *body;
+    int status;
     enum etcd_outcome outcome;
     enum etcd_reason reason;
     enum etcd_hint hint;
@@ -312,55 +312,54 @@ struct error_case {
 static void only_answers_of_the_allow_list_are_definite(void **state)
 {
     static const struct error_case cases[] = {
-        {404, UNARY("etcdserver: requested lease not found", 5), ETCD_REFUSED, ETCD_LEASE_NOT_FOUND,
+        {UNARY("etcdserver: requested lease not found", 5), 404, ETCD_REFUSED, ETCD_LEASE_NOT_FOUND,
          ETCD_HINT_NONE},
-        {412, UNARY("etcdserver: lease already exists", 9), ETCD_REFUSED, ETCD_LEASE_EXISTS,
+        {UNARY("etcdserver: lease already exists", 9), 412, ETCD_REFUSED, ETCD_LEASE_EXISTS,
          ETCD_HINT_NONE},
-        {400, UNARY("etcdserver: mvcc: required revision has been compacted", 11), ETCD_REFUSED,
+        {UNARY("etcdserver: mvcc: required revision has been compacted", 11), 400, ETCD_REFUSED,
          ETCD_COMPACTED, ETCD_HINT_NONE},
-        {429, UNARY("etcdserver: mvcc: database space exceeded", 8), ETCD_REFUSED, ETCD_NO_SPACE,
+        {UNARY("etcdserver: mvcc: database space exceeded", 8), 429, ETCD_REFUSED, ETCD_NO_SPACE,
          ETCD_HINT_NONE},
-        {403, UNARY("etcdserver: permission denied", 7), ETCD_REFUSED, ETCD_PERMISSION_DENIED,
+        {UNARY("etcdserver: permission denied", 7), 403, ETCD_REFUSED, ETCD_PERMISSION_DENIED,
          ETCD_HINT_NONE},
-        {400, UNARY("etcdserver: authentication failed, invalid user ID or password", 3),
+        {UNARY("etcdserver: authentication failed, invalid user ID or password", 3), 400,
          ETCD_REFUSED, ETCD_AUTH_FAILED, ETCD_HINT_NONE},
-        {401, UNARY("etcdserver: invalid auth token", 16), ETCD_REFUSED, ETCD_TOKEN_REFUSED,
+        {UNARY("etcdserver: invalid auth token", 16), 401, ETCD_REFUSED, ETCD_TOKEN_REFUSED,
          ETCD_HINT_AUTHENTICATE},
-        {400, UNARY("etcdserver: user name is empty", 3), ETCD_REFUSED, ETCD_TOKEN_REFUSED,
+        {UNARY("etcdserver: user name is empty", 3), 400, ETCD_REFUSED, ETCD_TOKEN_REFUSED,
          ETCD_HINT_AUTHENTICATE},
-        {400, UNARY("etcdserver: revision of auth store is old", 3), ETCD_REFUSED,
+        {UNARY("etcdserver: revision of auth store is old", 3), 400, ETCD_REFUSED,
          ETCD_TOKEN_REFUSED, ETCD_HINT_AUTHENTICATE},
-        {503,
-         "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}",
-         ETCD_UNKNOWN, ETCD_NO_LEADER, ETCD_HINT_ELSEWHERE},
+        {"{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}",
+         503, ETCD_UNKNOWN, ETCD_NO_LEADER, ETCD_HINT_ELSEWHERE},
         /* 3.6 has no "error" */
-        {503, "{\"code\":14,\"message\":\"etcdserver: no leader\",\"details\":[]}", ETCD_UNKNOWN,
+        {"{\"code\":14,\"message\":\"etcdserver: no leader\",\"details\":[]}", 503, ETCD_UNKNOWN,
          ETCD_NO_LEADER, ETCD_HINT_ELSEWHERE},
-        {404, "{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}", ETCD_REFUSED,
+        {"{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}", 404, ETCD_REFUSED,
          ETCD_LEASE_NOT_FOUND, ETCD_HINT_NONE},
         /* what may have happened */
-        {503, UNARY("etcdserver: request timed out", 14), ETCD_UNKNOWN, ETCD_NO_REASON,
+        {UNARY("etcdserver: request timed out", 14), 503, ETCD_UNKNOWN, ETCD_NO_REASON,
          ETCD_HINT_NONE},
-        {500, UNARY("context deadline exceeded", 2), ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {503, UNARY("etcdserver: leader changed", 14), ETCD_UNKNOWN, ETCD_NO_REASON,
+        {UNARY("context deadline exceeded", 2), 500, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {UNARY("etcdserver: leader changed", 14), 503, ETCD_UNKNOWN, ETCD_NO_REASON,
          ETCD_HINT_NONE},
         /* nearly the words */
-        {404, UNARY("etcdserver: requested lease not found!", 5), ETCD_UNKNOWN, ETCD_NO_REASON,
+        {UNARY("etcdserver: requested lease not found!", 5), 404, ETCD_UNKNOWN, ETCD_NO_REASON,
          ETCD_HINT_NONE},
-        {404, UNARY("etcdserver: requested lease not found", 2), ETCD_UNKNOWN, ETCD_NO_REASON,
+        {UNARY("etcdserver: requested lease not found", 2), 404, ETCD_UNKNOWN, ETCD_NO_REASON,
          ETCD_HINT_NONE},
-        {404, UNARY("requested lease not found", 5), ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {UNARY("requested lease not found", 5), 404, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
         /* an error with status 200 is an error */
-        {200, UNARY("something", 2), ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {200, "{\"error\":{}}", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {UNARY("something", 2), 200, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"{\"error\":{}}", 200, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
         /* other people's pages */
-        {404, "Not Found\n", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {200, "<html>", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {200, "", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {200, "[]", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {200, "{}", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {500, "{" HEADER "}", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
-        {0, "{" HEADER "}", ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"Not Found\n", 404, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"<html>", 200, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"", 200, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"[]", 200, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"{}", 200, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"{" HEADER "}", 500, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
+        {"{" HEADER "}", 0, ETCD_UNKNOWN, ETCD_NO_REASON, ETCD_HINT_NONE},
     };
 
     (void)state;
