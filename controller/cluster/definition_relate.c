@@ -409,8 +409,9 @@ static void relate_nodes(struct relate *in)
 static void relate_durability(struct relate *in, const struct database_def *db)
 {
     const struct tree_node *given = find(in, AT("databases", db->name, "durability"));
-    if (given == NULL) {
-        return;
+    if (given == NULL || given->kind != TREE_SCALAR ||
+        strcmp(given->text, durability_names[db->durability]) != 0) {
+        return; /* keys_read() has said so */
     }
     if (db->durability == DURABILITY_SYNC && db->sync_len == 0) {
         say(in, COMPLAINT_ERROR, AT("databases", db->name, "durability"),
@@ -556,7 +557,8 @@ static void relate_services(struct relate *in)
             bool has_service = false;
             for (int i = 0; i < service->instances_len; i++) {
                 int node = service->instances[i].node;
-                has_service = has_service || node < 0 || def->nodes[node].site == site;
+                has_service = has_service || node < 0 || def->nodes[node].site < 0 ||
+                              def->nodes[node].site == site;
             }
             if (is_on_site(def, db, site) && !has_service) {
                 say(in, COMPLAINT_WARNING, AT("services", service->name, "instances"),
@@ -637,7 +639,9 @@ static void relate_policy(struct relate *in)
             "ms in which profile: %s finds a failure",
             def->policy.cut_off_after_ms, found_ms, profile_names[def->profile]);
     }
-    if (find(in, AT("policy", "call")) == NULL) {
+    const struct tree_node *policy = find(in, AT("policy"));
+    bool readable = policy == NULL ? in->tree->kind == TREE_MAP : policy->kind == TREE_MAP;
+    if (readable && tree_at(policy, "call") == NULL) {
         say(in, COMPLAINT_WARNING, AT("policy", "call"),
             "no command calls a person: alarms stand in status and in the log only");
     }

@@ -208,7 +208,7 @@ static void unknown_reference(struct keys_in *in, const struct key *row, int lin
     }
     const char *nearest = keys_nearest(name, names, len);
     complain(in->complaints, COMPLAINT_ERROR, line, column, in->path,
-             "\"%.40s\" is not one of %s (%s)%s%s%s", name, row->refers, known,
+             "\"%.40s\" is not one of %s (%s)%s%s%s", name, row->refers, len > 0 ? known : "none",
              nearest != NULL ? "; is \"" : "", nearest != NULL ? nearest : "",
              nearest != NULL ? "\" meant?" : "");
 }
@@ -416,7 +416,7 @@ static void read_absent(struct keys_in *in, const struct key *row, char *base,
         key_value_allowed(row, allowed);
         complain(in->complaints, COMPLAINT_ERROR, map->key != NULL ? map->key_line : map->line,
                  map->key != NULL ? map->key_column : map->column, in->path,
-                 "missing, needed is %s: %s", allowed, row->help);
+                 "missing; needed is %s. %s", allowed, row->help);
     } else if (strcmp(row->absent, "{}") == 0) {
         static const struct tree_node empty = {.kind = TREE_MAP};
         read_value(in, row, base, &empty);
@@ -449,8 +449,8 @@ static void refuse_unknown(struct keys_in *in, const char *under, const struct t
     const char *nearest = keys_nearest(node->key, names, len);
     size_t mark = enter(in, node->key);
     complain(in->complaints, COMPLAINT_ERROR, node->key_line, node->key_column, in->path,
-             "unknown key%s%s%s, allowed are %s", nearest != NULL ? "; is \"" : "",
-             nearest != NULL ? nearest : "", nearest != NULL ? "\" meant?" : "",
+             "unknown key; %s%s%s are %s", nearest != NULL ? "is \"" : "",
+             nearest != NULL ? nearest : "", nearest != NULL ? "\" meant? Allowed" : "allowed",
              len > 0 ? known : "none");
     leave(in, mark);
 }

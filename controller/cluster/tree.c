@@ -310,6 +310,11 @@ struct tree_node *tree_read(const char *text, size_t len, struct complaints *com
     if (!is_text(text, len, complaints)) {
         return NULL;
     }
+    if (len >= 3 &&
+        memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark says nothing here */
+        text += 3;
+        len -= 3;
+    }
     struct tree_in in = {.text = text, .len = len, .complaints = complaints};
     if (yaml_parser_initialize(&in.parser) == 0) {
         complain(complaints, COMPLAINT_ERROR, 1, 1, "", "no memory is left to read it");
