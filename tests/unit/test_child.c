@@ -351,6 +351,24 @@ static void a_child_dies_with_its_parent(void **state)
     reap_orphan((pid_t)atoi(number));
 }
 
+static void signals_come_to_the_parent_as_before(void **state)
+{
+    (void)state;
+    sigset_t before;
+    sigset_t after;
+    sigemptyset(&before);
+    sigaddset(&before, SIGUSR1);
+    assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+    run_shell("exit 0");
+    run((struct child_request){.args = {"/nowhere"}});
+    sigset_t none;
+    sigemptyset(&none);
+    assert_int_equal(sigprocmask(SIG_SETMASK, &none, &after), 0);
+    for (int number = 1; number < NSIG; number++) {
+        assert_int_equal(sigismember(&before, number), sigismember(&after, number));
+    }
+}
+
 static void many_children_at_once_are_all_reaped(void **state)
 {
     (void)state;
@@ -393,6 +411,7 @@ int main(void)
         TEST(the_environment_is_only_what_was_asked_for),
         TEST(it_has_no_other_descriptors_no_ignored_signals_and_its_own_session),
         TEST(a_child_dies_with_its_parent),
+        TEST(signals_come_to_the_parent_as_before),
         TEST(many_children_at_once_are_all_reaped),
     };
     return cmocka_run_group_tests_name("child", tests, NULL, NULL);

@@ -50,6 +50,7 @@ struct mark {
     struct timer *timer;
     struct timer *other;
     int left;
+    uint64_t due_ms;
     bool done;
 };
 
@@ -183,19 +184,38 @@ static void a_timer_that_starts_itself_for_now_lets_descriptors_have_their_turn(
     close(pipe_fds[1]);
 }
 
-/* The heap against a plain list, with every kind of change. */
+static uint64_t last_due_ms;
+
+static void fire_in_order(void *arg)
+{
+    struct mark *mark = arg;
+    assert_true(mark->due_ms >= last_due_ms);
+    last_due_ms = mark->due_ms;
+    mark->done = true;
+}
+
+/* Again until the clock stood still meanwhile, so that the due time is known to the millisecond. */
+static void start_at_known_time(struct mark *mark, uint64_t in_ms)
+{
+    do {
+        mark->due_ms = clock_now_ms() + in_ms;
+        timer_start(mark->timer, in_ms);
+    } while (clock_now_ms() + in_ms != mark->due_ms);
+}
+
 static void many_timers_fire_in_order_whatever_was_stopped_and_started(void **state)
 {
     (void)state;
     enum { MANY = 300 };
     static struct mark marks[MANY];
     memset(marks, 0, sizeof marks);
+    last_due_ms = 0;
     srand(7);
     int expected = 0;
     for (int i = 0; i < MANY; i++) {
         marks[i].name = "";
-        marks[i].timer = timer_new(loop, fire, &marks[i]);
-        timer_start(marks[i].timer, (uint64_t)(rand() % 50));
+        marks[i].timer = timer_new(loop, fire_in_order, &marks[i]);
+        start_at_known_time(&marks[i], (uint64_t)(rand() % 50));
     }
     for (int i = 0; i < MANY; i++) {
         struct mark *mark = &marks[rand() % MANY];
@@ -203,7 +223,7 @@ static void many_timers_fire_in_order_whatever_was_stopped_and_started(void **st
             timer_stop(mark->timer);
             mark->left = -1;
         } else {
-            timer_start(mark->timer, (uint64_t)(rand() % 50));
+            start_at_known_time(mark, (uint64_t)(rand() % 50));
             mark->left = 0;
         }
     }
