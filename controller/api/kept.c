@@ -60,8 +60,9 @@ static void drop_request(struct kept *kept)
     }
     free(kept->requests[at]);
     kept->requests_len--;
-    memmove(&kept->requests[at], &kept->requests[at + 1],
-            (size_t)(kept->requests_len - at) * sizeof kept->requests[0]);
+    for (int i = at; i < kept->requests_len; i++) {
+        kept->requests[i] = kept->requests[i + 1];
+    }
 }
 
 void kept_take_request(struct kept *kept, const struct request_record *request)
@@ -95,18 +96,22 @@ const struct request_record *kept_request(const struct kept *kept, const char *i
 
 /* ---- incidents ---- */
 
+/* Out of the list, to be put in again at its place; NULL: it was not there. */
 static struct incident_record *take_out(struct kept *kept, const char *id)
 {
-    for (int i = 0; i < kept->incidents_len; i++) {
-        if (strcmp(kept->incidents[i]->id, id) == 0) {
-            struct incident_record *found = kept->incidents[i];
-            kept->incidents_len--;
-            memmove(&kept->incidents[i], &kept->incidents[i + 1],
-                    (size_t)(kept->incidents_len - i) * sizeof kept->incidents[0]);
-            return found;
-        }
+    int at = 0;
+    while (at < kept->incidents_len && strcmp(kept->incidents[at]->id, id) != 0) {
+        at++;
     }
-    return NULL;
+    if (at == kept->incidents_len) {
+        return NULL;
+    }
+    struct incident_record *found = kept->incidents[at];
+    kept->incidents_len--;
+    for (int i = at; i < kept->incidents_len; i++) {
+        kept->incidents[i] = kept->incidents[i + 1];
+    }
+    return found;
 }
 
 void kept_take_incident(struct kept *kept, const struct incident_record *incident)
@@ -127,8 +132,9 @@ void kept_take_incident(struct kept *kept, const struct incident_record *inciden
         return;
     }
     *copy = *incident;
-    memmove(&kept->incidents[at + 1], &kept->incidents[at],
-            (size_t)(kept->incidents_len - at) * sizeof kept->incidents[0]);
+    for (int i = kept->incidents_len; i > at; i--) {
+        kept->incidents[i] = kept->incidents[i - 1];
+    }
     kept->incidents[at] = copy;
     kept->incidents_len++;
 }

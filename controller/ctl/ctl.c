@@ -210,7 +210,7 @@ static enum ctl_exit read_option(struct ctl *ctl, int argc, char **argv, int *at
         }
         value = argv[++*at];
     }
-    if (option == OPT_SOCKET) {
+    if (option == OPT_SOCKET && value != NULL) {
         return add_socket(ctl, value, strlen(value));
     }
     if (wants && ctl_given(ctl, (enum ctl_option)option)) {

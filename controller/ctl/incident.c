@@ -229,41 +229,50 @@ static bool read_since(const struct ctl *ctl, long long *ret_since)
     return true;
 }
 
+/* How far the events have been shown, and of which controller: each counts its own. */
+struct following {
+    const char *socket;
+    long long since;
+};
+
+static enum ctl_exit show_events(struct ctl *ctl, const struct page *page,
+                                 struct following *following)
+{
+    struct call_answer answer;
+    enum ctl_exit result = CTL_DONE;
+    char path[64];
+    (void)snprintf(path, sizeof path, "/v1/events?since=%lld", following->since);
+    if (call_get(ctl, path, &answer, &result)) {
+        bool other = following->socket != NULL && following->socket != answer.socket;
+        long long last = member_number(answer.body, "last", 0);
+        if (ctl_given(ctl, OPT_FOLLOW) && (other || last < following->since)) {
+            /* Another controller: go on from its latest. The same in a new life: from its first. */
+            last = other ? last : 0;
+        } else {
+            print_events(ctl, page, answer.body);
+            if (!ctl_given(ctl, OPT_FOLLOW) && last == 0) {
+                ctl_complain("no events since this controller was started");
+            } else if (!ctl_given(ctl, OPT_FOLLOW) && last <= following->since) {
+                ctl_complain("no events after %lld", following->since);
+            }
+        }
+        following->since = last;
+        following->socket = answer.socket;
+    }
+    call_done(&answer);
+    return result;
+}
+
 enum ctl_exit ctl_events(struct ctl *ctl)
 {
     struct page page = page_stdout();
-    enum ctl_exit result = CTL_DONE;
-    const char *socket = NULL;
-    long long since = 0;
-    bool follow = ctl_given(ctl, OPT_FOLLOW);
-    if (!read_since(ctl, &since)) {
+    struct following following = {0};
+    if (!read_since(ctl, &following.since)) {
         return CTL_USAGE;
     }
-    do {
-        struct call_answer answer;
-        char path[64];
-        (void)snprintf(path, sizeof path, "/v1/events?since=%lld", since);
-        if (call_get(ctl, path, &answer, &result)) {
-            bool other = socket != NULL && socket != answer.socket;
-            long long last = member_number(answer.body, "last", 0);
-            if (other || last < since) {
-                /* Another controller, or another life of it: it counts its own. */
-                since = other ? last : 0;
-            } else {
-                print_events(ctl, &page, answer.body);
-                if (!follow && last == 0) {
-                    ctl_complain("no events since this controller was started");
-                } else if (!follow && last == since) {
-                    ctl_complain("no events after %lld", since);
-                }
-                since = last;
-            }
-            socket = answer.socket;
-        }
-        call_done(&answer);
-        if (follow) {
-            (void)usleep(500000);
-        }
-    } while (follow);
-    return result;
+    while (ctl_given(ctl, OPT_FOLLOW) && ferror(stdout) == 0) { /* until the reader has gone */
+        (void)show_events(ctl, &page, &following);
+        (void)usleep(500000);
+    }
+    return show_events(ctl, &page, &following);
 }
