@@ -833,9 +833,11 @@ static size_t wound(char *text, size_t len, size_t room, uint64_t *seed)
     case 1: text[at] = bytes[next_random(seed) % (sizeof bytes - 1)]; return len;
     case 2: return at > 0 && next_random(seed) % 8 == 0 ? at : len;
     case 3: /* a line lost */
-        memmove(text + at, text + at + line_len,
-                len - at - line_len > 0 && line_len < len - at ? len - at - line_len : 0);
-        return line_len < len - at ? len - line_len : len;
+        if (line_len == 0) {
+            return len;
+        }
+        memmove(line, end, len - (size_t)(end - text));
+        return len - line_len;
     case 4: /* a byte lost */ memmove(text + at, text + at + 1, len - at - 1); return len - 1;
     default: /* a line doubled */
         if (line_len == 0 || len + line_len > room) {
