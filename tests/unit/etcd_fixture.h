@@ -376,4 +376,134 @@ static inline void proxy_url(const struct proxy *proxy, char ret_url[ETCD_ENDPOI
     snprintf(ret_url, ETCD_ENDPOINT_SIZE, "http://127.0.0.1:%d", proxy->port);
 }
 
+/* ---- A server that says what it is told ---- */
+
+/*
+ * What no etcd can be made to send at will. Each connection gets one answer and is closed by the
+ * client or the end: requests to /v3/watch the next stream, all others `answer`. NULL: nothing,
+ * ever.
+ */
+struct scripted {
+    uv_tcp_t listener;
+    bool listener_closed;
+    int port;
+    const char *answer;         /* the whole HTTP answer */
+    const char *const *streams; /* NULL ends; then nothing more is said */
+    int streams_used;
+    struct scripted_link *links;
+};
+
+struct scripted_link {
+    uv_tcp_t client;
+    struct scripted *server;
+    char request[2048];
+    size_t len;
+    bool closing, closed;
+    struct scripted_link *next;
+};
+
+static inline void scripted_on_closed(uv_handle_t *handle)
+{
+    ((struct scripted_link *)handle->data)->closed = true;
+}
+
+static inline void scripted_close(struct scripted_link *link)
+{
+    if (!link->closing) {
+        link->closing = true;
+        uv_close((uv_handle_t *)&link->client, scripted_on_closed);
+    }
+}
+
+static inline const char *scripted_choose(struct scripted *server, const char *request)
+{
+    if (strncmp(request, "POST /v3/watch ", 15) != 0) {
+        return server->answer;
+    }
+    return server->streams[server->streams_used] ? server->streams[server->streams_used++] : NULL;
+}
+
+static inline void scripted_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
+{
+    struct scripted_link *link = stream->data;
+    const char *text, *body, *length;
+
+    if (len > 0) {
+        assert_true(link->len + (size_t)len < sizeof link->request);
+        memcpy(link->request + link->len, buf->base, (size_t)len);
+        link->len += (size_t)len;
+    }
+    free(buf->base);
+    if (len < 0) {
+        scripted_close(link);
+        return;
+    }
+    body = strstr(link->request, "\r\n\r\n");
+    length = strstr(link->request, "Content-Length: ");
+    if (!body || !length || strlen(body + 4) < strtoul(length + 16, NULL, 10)) {
+        return;
+    }
+    text = scripted_choose(link->server, link->request);
+    link->len = 0;
+    if (text) {
+        proxy_write(&link->client, text, strlen(text));
+    }
+}
+
+static inline void scripted_on_client(uv_stream_t *listener, int status)
+{
+    struct scripted *server = listener->data;
+    struct scripted_link *link = calloc(1, sizeof *link);
+
+    assert_int_equal(status, 0);
+    uv_tcp_init(listener->loop, &link->client);
+    link->server = server;
+    link->client.data = link;
+    link->next = server->links;
+    server->links = link;
+    assert_int_equal(uv_accept(listener, (uv_stream_t *)&link->client), 0);
+    uv_read_start((uv_stream_t *)&link->client, proxy_on_alloc, scripted_on_read);
+}
+
+static inline void scripted_start(struct scripted *server, struct loop *loop)
+{
+    struct sockaddr_in address;
+    int len = sizeof address;
+
+    *server = (struct scripted){0};
+    uv_tcp_init(loop_uv(loop), &server->listener);
+    server->listener.data = server;
+    uv_ip4_addr("127.0.0.1", 0, &address);
+    assert_int_equal(uv_tcp_bind(&server->listener, (struct sockaddr *)&address, 0), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&server->listener, 16, scripted_on_client), 0);
+    uv_tcp_getsockname(&server->listener, (struct sockaddr *)&address, &len);
+    server->port = ntohs(address.sin_port);
+}
+
+static inline void scripted_on_listener_closed(uv_handle_t *handle)
+{
+    ((struct scripted *)handle->data)->listener_closed = true;
+}
+
+static inline void scripted_end(struct scripted *server, struct loop *loop)
+{
+    bool never = false;
+
+    uv_close((uv_handle_t *)&server->listener, scripted_on_listener_closed);
+    while (!server->listener_closed) {
+        loop_run_until(loop, &never, 1);
+    }
+    while (server->links) {
+        struct scripted_link *link = server->links;
+
+        scripted_close(link);
+        if (!link->closed) {
+            loop_run_until(loop, &never, 1);
+            continue;
+        }
+        server->links = link->next;
+        free(link);
+    }
+}
+
 #endif

@@ -302,6 +302,25 @@ static void a_deleted_leader_key_ends_leading_and_somebody_leads_anew(void **sta
     end_pair(&pair);
 }
 
+static void compaction_past_a_quiet_leader_key_hides_nothing(void **state)
+{
+    struct pair pair;
+    bool never = false;
+    char revision[24];
+
+    (void)state;
+    begin_pair(&pair, "/e14/");
+    assert_int_equal(CTL(&server, "put", "/elsewhere", "x"), 0);
+    assert_int_equal(CTL(&server, "put", "/elsewhere", "y"), 0);
+    snprintf(revision, sizeof revision, "%lld", (long long)pair.b.last_term + pair.a.term + 2);
+    assert_int_equal(CTL(&server, "compact", revision), 0);
+    loop_run_until(pair.loop, &never, TTL_MS); /* the quiet watches are opened again, and again */
+    assert_int_equal(CTL(&server, "del", "/e14/leader"), 0);
+    AWAIT(pair.loop, pair.a.losses == 1); /* a leader learns of this by its watch alone */
+    assert_int_equal(pair.a.loss, ELECTION_LOST_KEY);
+    end_pair(&pair);
+}
+
 static void a_rewritten_leader_key_ends_leading_and_is_cleared(void **state)
 {
     struct pair pair;
@@ -490,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_revoked_lease_ends_leading_and_a_new_session_follows),
         cmocka_unit_test(a_leader_whose_decisions_stand_still_is_replaced),
         cmocka_unit_test(a_deleted_leader_key_ends_leading_and_somebody_leads_anew),
+        cmocka_unit_test(compaction_past_a_quiet_leader_key_hides_nothing),
         cmocka_unit_test(a_rewritten_leader_key_ends_leading_and_is_cleared),
         cmocka_unit_test(a_key_that_somebody_else_holds_is_left_alone),
         cmocka_unit_test(a_leader_cut_off_stops_by_its_own_clock_before_another_leads),

@@ -910,6 +910,152 @@ static void a_store_that_went_backwards_is_stale_to_its_watch(void **state)
     close_world(&world);
 }
 
+/* ---- What no etcd says at will ---- */
+
+#define OK_LINE        "HTTP/1.1 200 OK\r\n"
+#define OK_STREAM      OK_LINE "Connection: close\r\n\r\n"
+#define FROM(id)       "\"header\":{\"cluster_id\":\"" id "\",\"member_id\":\"1\",\"revision\":\"99\"}"
+#define RANGE_ANSWER   OK_LINE "Content-Length: 61\r\n\r\n{" FROM("7") "}"
+#define CREATED(id)    "{\"result\":{" FROM(id) ",\"created\":true}}\n"
+#define EVENT(rev, v)  "{\"kv\":{\"key\":\"aw==\",\"mod_revision\":\"" rev "\",\"value\":\"" v "\"}}"
+#define EVENTS(events) "{\"result\":{" FROM("7") ",\"events\":[" events "]}}"
+
+static void open_scripted(struct world *world, struct scripted *server)
+{
+    struct etcd_config config = {.endpoints_len = 1};
+
+    world->loop = loop_new();
+    scripted_start(server, world->loop);
+    snprintf(config.endpoints[0], sizeof config.endpoints[0], "http://127.0.0.1:%d", server->port);
+    world->http = http_new(world->loop);
+    world->etcd = etcd_new(world->loop, world->http, &config);
+}
+
+static void close_scripted(struct world *world, struct scripted *server)
+{
+    etcd_free(world->etcd);
+    http_free(world->http);
+    scripted_end(server, world->loop);
+    loop_free(world->loop);
+}
+
+static void a_watch_survives_all_that_a_stream_may_bring(void **state)
+{
+    /* Values are "0", "1", ... in base64; revisions are 5, 6, ... */
+    static const char *const streams[] = {
+        OK_STREAM CREATED("7") EVENTS(EVENT(
+            "5",
+            "MA==")) "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}",
+        OK_STREAM CREATED("7") EVENTS(EVENT("6", "MQ==")) EVENTS(EVENT("7", "Mg==")) "garbage",
+        OK_STREAM CREATED("7") EVENTS(EVENT("7", "Mg==") "," EVENT(
+            "8", "Mw==")) "\n"
+                          "{\"result\":{" FROM(
+                              "7") ",\"canceled\":true,\"cancel_reason\":\"why not\"}}",
+        "HTTP/1.1 503 Nope\r\nContent-Length: 4\r\n\r\nnope",
+        OK_STREAM CREATED("8") EVENTS(EVENT("9", "OTk=")),
+        OK_STREAM CREATED("7") EVENTS(EVENT("12", "NA==") "," EVENT("11", "OTk=")),
+        OK_STREAM CREATED("7") "{\"result\":{" FROM("7") ",\"events\":\"many\"}}",
+        OK_STREAM CREATED("7") EVENTS(EVENT("9", "NA==")),
+        NULL,
+    };
+    struct world world;
+    struct scripted server;
+    struct seen seen = {0};
+
+    (void)state;
+    open_scripted(&world, &server);
+    server.answer = RANGE_ANSWER;
+    server.streams = streams;
+    seen.watch = etcd_watch_new(world.etcd, "k", false, 5, 0, note_news, &seen);
+    await_at_least(&world, &seen.events, 5);
+    assert_int_equal(seen.events, 5);
+    assert_int_equal(server.streams_used, 8);
+    assert_int_equal(seen.last_revision, 9);
+    assert_true(seen.broken >= 6);
+    etcd_watch_free(seen.watch);
+    close_scripted(&world, &server);
+}
+
+static void an_object_without_end_breaks_the_watch_and_not_the_memory(void **state)
+{
+    static const char head[] = OK_STREAM CREATED("7") "{\"result\":\"";
+    char *endless = malloc(ETCD_OBJECT_MAX + sizeof head + 16);
+    const char *streams[] = {endless, OK_STREAM CREATED("7") EVENTS(EVENT("5", "MA==")), NULL};
+    struct world world;
+    struct scripted server;
+    struct seen seen = {0};
+
+    (void)state;
+    memcpy(endless, head, sizeof head);
+    memset(endless + sizeof head - 1, 'x', ETCD_OBJECT_MAX);
+    endless[sizeof head - 1 + ETCD_OBJECT_MAX] = '\0';
+    open_scripted(&world, &server);
+    server.answer = RANGE_ANSWER;
+    server.streams = streams;
+    seen.watch = etcd_watch_new(world.etcd, "k", false, 5, 0, note_news, &seen);
+    await_at_least(&world, &seen.events, 1);
+    assert_int_equal(server.streams_used, 2);
+    etcd_watch_free(seen.watch);
+    close_scripted(&world, &server);
+    free(endless);
+}
+
+static void a_watch_that_is_never_created_is_asked_for_again(void **state)
+{
+    static const char *const streams[] = {OK_STREAM,
+                                          OK_STREAM CREATED("7") EVENTS(EVENT("5", "MA==")), NULL};
+    struct world world;
+    struct scripted server;
+    struct seen seen = {0};
+
+    (void)state;
+    open_scripted(&world, &server);
+    server.answer = RANGE_ANSWER;
+    server.streams = streams;
+    seen.watch = etcd_watch_new(world.etcd, "k", false, 5, 0, note_news, &seen);
+    await_at_least(&world, &seen.events, 1);
+    assert_int_equal(server.streams_used, 2);
+    etcd_watch_free(seen.watch);
+    close_scripted(&world, &server);
+}
+
+static void answers_short_wrong_huge_or_never_are_unknown(void **state)
+{
+    static const char huge_head[] = OK_LINE "Content-Length: 10000000\r\n\r\n";
+    char *huge = malloc(10000000 + sizeof huge_head);
+    const char *const answers[] = {
+        OK_LINE "Content-Length: 100\r\nConnection: close\r\n\r\n{\"header\":",
+        OK_LINE "Content-Length: 2\r\n\r\n[]",
+        OK_LINE "Content-Length: 13\r\n\r\n{\"header\":{}}",
+        "HTTP/1.1 500 Oh\r\nContent-Length: 9\r\n\r\nNot found",
+        "not even HTTP\r\n\r\n",
+        huge,
+        NULL,
+    };
+
+    (void)state;
+    memcpy(huge, huge_head, sizeof huge_head);
+    memset(huge + sizeof huge_head - 1, ' ', 10000000);
+    huge[10000000 + sizeof huge_head - 1] = '\0';
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct etcd_range range = {.key = "k"};
+        struct answer read = {0}, written = {0};
+        struct world world;
+        struct scripted server;
+
+        open_scripted(&world, &server);
+        server.answer = answers[i];
+        etcd_range(world.etcd, &range, 200, keep, &read);
+        etcd_put(world.etcd, "k", "v", 1, 0, 200, keep, &written);
+        await(&world, &read);
+        await(&world, &written);
+        expect_outcome(&read, ETCD_UNKNOWN, ETCD_NO_REASON);
+        expect_outcome(&written, ETCD_UNKNOWN, ETCD_NO_REASON);
+        close_scripted(&world, &server);
+    }
+    free(huge);
+}
+
 static int start_single(void **state)
 {
     (void)state;
@@ -958,6 +1104,10 @@ int main(void)
         cmocka_unit_test(many_large_revisions_come_in_fragments_each_once),
         cmocka_unit_test(a_watch_may_be_freed_by_its_own_news),
         cmocka_unit_test(a_store_that_went_backwards_is_stale_to_its_watch),
+        cmocka_unit_test(a_watch_survives_all_that_a_stream_may_bring),
+        cmocka_unit_test(an_object_without_end_breaks_the_watch_and_not_the_memory),
+        cmocka_unit_test(a_watch_that_is_never_created_is_asked_for_again),
+        cmocka_unit_test(answers_short_wrong_huge_or_never_are_unknown),
     };
 
     return cmocka_run_group_tests(tests, start_single, end_single);
