@@ -12,8 +12,10 @@
  * - a changing command is answered with a text: that round confirms nothing for its route; the next
  * one looks again;
  * - the backend or the server to open is not there: that route is not confirmed; the others go on;
- * - sessions do not end: they are shut again, with pauses; the other server is not opened before
- * they are gone;
+ * - sessions do not end (their data waits for a host that does not answer, until HAProxy's own
+ * timeouts): they are shut again, with pauses, LINGER_ROUNDS times; then the closed server counts
+ * as closed, the route goes on, and what is left is said. They lead to a server that was fenced
+ * before anything is opened (design §7), so they can do nothing but wait;
  * - a state that does not take (a tracked server, a second controller): tried STUCK_ROUNDS times,
  * then reported, so that one bad route does not hold the others' news until the deadline.
  */
@@ -44,6 +46,7 @@
 #define ANSWER_FIRST   65536
 #define READ_SIZE      16384
 #define STUCK_ROUNDS   6
+#define LINGER_ROUNDS  5 /* with pauses of 10 ms, doubling: about 300 ms */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_MAX_MS   500
 
@@ -53,9 +56,10 @@ struct target { /* a route, and how far we are with it */
     struct haproxy_backend backend; /* as last read */
     bool known;                     /* backend was read in the last round */
     int changes;                    /* commands sent in this round */
-    int rounds_changed;             /* rounds in a row with changes of one kind */
-    bool opening;                   /* that kind: opening, or still closing */
-    struct err complaint;           /* HAProxy's answer to one of them */
+    int lingering;        /* rounds in which nothing but sessions was left of the old side */
+    int rounds_changed;   /* rounds in a row with changes of one kind */
+    bool opening;         /* that kind: opening, or still closing */
+    struct err complaint; /* HAProxy's answer to one of them */
 };
 
 struct haproxy {
@@ -234,7 +238,7 @@ static void look_at_others(struct target *target, const struct haproxy_server *w
         seen->sessions_elsewhere += server->sessions;
         if (!haproxy_server_closed(server)) {
             complain(target, "server %s is open and should be closed", server->name);
-        } else if (server->sessions > 0) {
+        } else if (server->sessions > 0 && target->lingering < LINGER_ROUNDS) {
             complain(target, "%u sessions are left on server %s", server->sessions, server->name);
         }
     }
@@ -263,6 +267,9 @@ static void look(struct target *target)
         seen->err = target->complaint;
     }
     seen->confirmed = seen->err.code == ERR_NONE;
+    if (seen->sessions_elsewhere > 0) {
+        complain(target, "%u sessions to closed servers do not end", seen->sessions_elsewhere);
+    }
     for (int i = 0; i < target->want.servers_len; i++) {
         if (find(target, i) == NULL) {
             complain(target, "there is no server %s", target->want.servers[i]);
@@ -319,6 +326,7 @@ static void put_changes(struct haproxy *proxy, struct target *target)
 {
     const struct haproxy_server *wanted = find(target, target->want.open);
     bool closing = false;
+    bool only_sessions = true;
 
     for (int i = 0; i < target->backend.servers_len; i++) {
         const struct haproxy_server *server = &target->backend.servers[i];
@@ -326,11 +334,13 @@ static void put_changes(struct haproxy *proxy, struct target *target)
         if (server == wanted || (haproxy_server_closed(server) && server->sessions == 0)) {
             continue;
         }
-        closing = true;
+        only_sessions = only_sessions && haproxy_server_closed(server);
+        closing = closing || !haproxy_server_closed(server) || target->lingering < LINGER_ROUNDS;
         if (!put_closing(proxy, target, server)) {
             return;
         }
     }
+    target->lingering = closing && only_sessions ? target->lingering + 1 : target->lingering;
     /* Never the new one before the old ones: this is the order that keeps traffic on one side (H2).
      */
     if (!closing && wanted != NULL && !haproxy_server_open(wanted)) {
