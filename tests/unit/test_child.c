@@ -21,16 +21,16 @@
 #define WITHIN_MS UINT64_C(20000)
 
 struct outcome {
-    bool done;
-    int calls;
-    enum err_code code;
     char text[ERR_TEXT_MAX];
-    int exit_status;
-    int signal;
     char output[4096];
     size_t output_len;
-    bool output_cut;
     uint64_t took_ms;
+    enum err_code code;
+    int calls;
+    int exit_status;
+    int signal;
+    bool done;
+    bool output_cut;
 };
 
 static struct loop *loop;

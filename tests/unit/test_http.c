@@ -168,21 +168,20 @@ static int tear_down(void **state)
 /* ---- the client's side ---- */
 
 struct outcome {
-    bool done;
-    int calls;
-    enum err_code code;
     char text[ERR_TEXT_MAX];
-    bool refused;
-    int status;
     char body[4096];
+    char data[4096]; /* of a stream */
+    size_t data_len;
     size_t body_len;
     uint64_t took_ms;
-    /* of a stream */
-    char data[4096];
-    size_t data_len;
-    int chunks;
-    bool stop_at_data;
     struct http_op *cancel_at_data;
+    enum err_code code;
+    int calls;
+    int status;
+    int chunks;
+    bool done;
+    bool refused;
+    bool stop_at_data;
 };
 
 static void keep(void *arg, const struct http_answer *answer)

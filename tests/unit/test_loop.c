@@ -49,8 +49,8 @@ struct mark {
     const char *name;
     struct timer *timer;
     struct timer *other;
-    int left;
     uint64_t due_ms;
+    int left;
     bool done;
 };
 
@@ -184,6 +184,16 @@ static void a_timer_that_starts_itself_for_now_lets_descriptors_have_their_turn(
     close(pipe_fds[1]);
 }
 
+/* The same in each run (xorshift), so that a failure can be seen again. */
+static uint64_t some_number(uint64_t below)
+{
+    static uint64_t state = 88172645463325252;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
 static uint64_t last_due_ms;
 
 static void fire_in_order(void *arg)
@@ -210,20 +220,19 @@ static void many_timers_fire_in_order_whatever_was_stopped_and_started(void **st
     static struct mark marks[MANY];
     memset(marks, 0, sizeof marks);
     last_due_ms = 0;
-    srand(7);
     int expected = 0;
     for (int i = 0; i < MANY; i++) {
         marks[i].name = "";
         marks[i].timer = timer_new(loop, fire_in_order, &marks[i]);
-        start_at_known_time(&marks[i], (uint64_t)(rand() % 50));
+        start_at_known_time(&marks[i], some_number(50));
     }
     for (int i = 0; i < MANY; i++) {
-        struct mark *mark = &marks[rand() % MANY];
-        if (rand() % 2 == 0) {
+        struct mark *mark = &marks[some_number(MANY)];
+        if (some_number(2) == 0) {
             timer_stop(mark->timer);
             mark->left = -1;
         } else {
-            start_at_known_time(mark, (uint64_t)(rand() % 50));
+            start_at_known_time(mark, some_number(50));
             mark->left = 0;
         }
     }
