@@ -846,7 +846,7 @@ static void sessions_that_never_end_delay_the_other_side_but_do_not_keep_it_clos
     struct world *world = *state;
     static const char again[] = "\n" ALL_CLOSED_WITH_SESSIONS;
     struct liar liar = {.answers = {WEST_OPEN, "\n\n" ALL_CLOSED_WITH_SESSIONS, again, again, again,
-                                    again, again, "\n\n" EAST_OPEN_WEST_SESSIONS}};
+                                    again, "\n\n" EAST_OPEN_WEST_SESSIONS}};
     static const char shut[] = "shutdown sessions server payments_db/pay-west;";
     int asked = 0;
 
@@ -856,7 +856,7 @@ static void sessions_that_never_end_delay_the_other_side_but_do_not_keep_it_clos
     for (const char *at = liar.heard; (at = strstr(at, shut)) != NULL && at < ready; at++) {
         asked++;
     }
-    assert_true(asked >= 5);
+    assert_true(asked >= 4);
     assert_true(world->seen[0].confirmed);
     assert_int_equal(world->seen[0].open_seen, EAST);
     assert_int_equal(world->seen[0].sessions_elsewhere, 7);
