@@ -2,7 +2,8 @@
 
 #include <stdint.h>
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+#define PAD 64
 
 void base64_encode(const void *data, size_t len, char *ret_text)
 {
@@ -20,8 +21,8 @@ void base64_encode(const void *data, size_t len, char *ret_text)
 
         *out++ = alphabet[in[0] >> 2];
         *out++ = alphabet[(in[0] & 3) << 4 | second >> 4];
-        *out++ = len == 2 ? alphabet[(second & 15) << 2] : '=';
-        *out++ = '=';
+        *out++ = alphabet[len == 2 ? (second & 15) << 2 : PAD];
+        *out++ = alphabet[PAD];
     }
     *out = '\0';
 }
