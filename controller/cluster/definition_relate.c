@@ -53,6 +53,7 @@ static void say(struct relate *in, enum complaint_level level, const char *const
 static void say(struct relate *in, enum complaint_level level, const char *const at[],
                 const char *format, ...)
 {
+    assert(in->tree != NULL);
     char path[sizeof in->complaints->items[0].path] = "";
     size_t len = 0;
     const struct tree_node *place = in->tree;

@@ -288,8 +288,9 @@ bool key_value_read(const struct key *row, const char *text, void *to)
     int64_t choice;
     bool good = row->type == KEY_CHOICE ? read_choice(row, text, &choice) : text_fits(row, text);
     if (good && to != NULL) {
-        assert(strlen(text) < row->size);
-        strcpy(to, text);
+        size_t len = strlen(text);
+        assert(len < row->size);
+        memcpy(to, text, len + 1);
     }
     return good;
 }

@@ -114,10 +114,12 @@ const char *keys_nearest(const char *found, const char *const names[], int len)
 const char *keys_shown(const struct tree_node *node, char ret_text[SHOWN_SIZE])
 {
     if (tree_is_nothing(node)) {
-        return strcpy(ret_text, "nothing");
+        snprintf(ret_text, SHOWN_SIZE, "nothing");
+        return ret_text;
     }
     if (node->kind != TREE_SCALAR) {
-        return strcpy(ret_text, node->kind == TREE_MAP ? "a mapping" : "a list");
+        snprintf(ret_text, SHOWN_SIZE, "%s", node->kind == TREE_MAP ? "a mapping" : "a list");
+        return ret_text;
     }
     /* At most 40 bytes, not cut inside a character. */
     size_t len = strlen(node->text);
@@ -330,15 +332,14 @@ static void read_map(struct keys_in *in, const struct key *row, char *base,
     }
     int found = tree_count(node);
     bool kept = row->offset != KEY_NOWHERE;
-    int *len = kept ? (int *)(base + row->len_offset) : NULL;
-    int room = row->items_max - (kept ? *len : 0); /* two mappings may fill one array */
+    int first = kept ? *(const int *)(base + row->len_offset) : 0;
+    int room = row->items_max - first; /* two mappings may fill one array */
     if (found < row->items_min || found > room) {
         complain_of_count(in, row, node, found);
     }
     const struct key *value = entry_row(in->keys, row);
     char under[PATH_SIZE];
     path_under(row, under);
-    int first = kept ? *len : 0;
     const struct tree_node *n = node->first;
     /* All the names first: entries may refer to each other, and one bad entry must not make its
      * name unknown. */
@@ -350,7 +351,7 @@ static void read_map(struct keys_in *in, const struct key *row, char *base,
         }
         leave(in, mark);
         if (kept) {
-            *len = first + at + 1;
+            *(int *)(base + row->len_offset) = first + at + 1;
         }
     }
     n = node->first;
@@ -369,6 +370,8 @@ static void read_map(struct keys_in *in, const struct key *row, char *base,
 static void read_list(struct keys_in *in, const struct key *row, char *base,
                       const struct tree_node *node)
 {
+    assert(base != NULL &&
+           row->offset != KEY_NOWHERE); /* no table has a list that is kept nowhere */
     if (node->kind != TREE_LIST) {
         not_allowed(in, row, node);
         return;
@@ -392,7 +395,8 @@ static void read_list(struct keys_in *in, const struct key *row, char *base,
 static void read_value(struct keys_in *in, const struct key *row, char *base,
                        const struct tree_node *node)
 {
-    bool kept = row->offset != KEY_NOWHERE && base != NULL;
+    bool kept = row->offset != KEY_NOWHERE;
+    assert(base != NULL || !kept); /* under a mapping that is kept nowhere, nothing is kept */
     if (row->type == KEY_SECTION) {
         char under[PATH_SIZE];
         path_under(row, under);
@@ -411,6 +415,7 @@ static void read_value(struct keys_in *in, const struct key *row, char *base,
 static void read_absent(struct keys_in *in, const struct key *row, char *base,
                         const struct tree_node *map)
 {
+    assert(base != NULL || row->offset == KEY_NOWHERE);
     if (row->absent == NULL) {
         char allowed[ALLOWED_SIZE];
         key_value_allowed(row, allowed);

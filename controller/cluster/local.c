@@ -221,7 +221,7 @@ int local_read_file(const char *path, struct local_config *ret_config,
         return err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
     }
     size_t len = 0;
-    struct stat status;
+    struct stat status = {0};
     int result = read_file(path, text, size, &len, &status, ret_err);
     if (result == 0 && local_read(text, len, ret_config, complaints) < 0) {
         result = err_set(ret_err, ERR_INVALID, "%s: %d errors", path, complaints->errors);
@@ -264,7 +264,7 @@ int local_secret(const struct local_config *config, const char *name, char ret_t
     }
     char text[SECRET_SIZE + 1];
     size_t len = 0;
-    struct stat status;
+    struct stat status = {0};
     int result = read_file(path, text, sizeof text, &len, &status, ret_err);
     if (result == 0) {
         result = check_owner(path, &status, ret_err);

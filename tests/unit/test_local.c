@@ -300,10 +300,9 @@ static void a_wounded_file_is_refused_whole_or_read_whole(void **state)
     for (int i = 0; i < TRIES; i++) {
         char *text = malloc(len);
         memcpy(text, good, len);
+        static const char bytes[] = "{}[]:,-&*!|>'\"%@#? \n\t\x7f\xff";
         for (int w = i % 3; w >= 0; w--) {
-            text[next_random(&seed) % len] =
-                next_random(&seed) % 2 == 0 ? (char)next_random(&seed)
-                                            : "{}[]:,-&*!|>'\"%@#? \n\t"[next_random(&seed) % 22];
+            text[next_random(&seed) % len] = bytes[next_random(&seed) % sizeof bytes];
         }
         size_t text_len = i % 5 == 0 ? next_random(&seed) % len : len;
         struct local_config *c = &f->config;
