@@ -17,7 +17,7 @@ static void fence_outcome(struct daemon *d, uint32_t step, enum fence_outcome ou
     event.fence.step = step;
     event.fence.outcome = outcome;
     event.fence.evidence = evidence;
-    snprintf(event.fence.detail, sizeof event.fence.detail, "%s", detail);
+    snprintf(event.fence.detail, sizeof event.fence.detail, "%.255s", detail);
     daemon_post(d, &event);
 }
 
