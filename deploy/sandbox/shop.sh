@@ -259,7 +259,7 @@ controller_start() {
 	  oncall: [$SANDBOX_HOME/call, $WORLD/calls.log]
 	listen:
 	  socket: $WORLD/$host/failoverd.sock
-	  group: root
+	  group: ${SHOP_SOCKET_GROUP:-root}
 	END
     world_spawn "$host" failoverd "$BUILD/failoverd" --config "$WORLD/$host/local.yaml"
 }
