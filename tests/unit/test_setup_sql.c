@@ -79,7 +79,7 @@ static void running_it_again_keeps_the_rows_and_the_password(void **state)
 {
     (void)state;
     sql(&server, "INSERT INTO failover.heartbeat VALUES ('ops1', 7, now())");
-    char before[256];
+    char before[1024]; /* as long as what sql() keeps */
     snprintf(before, sizeof before, "%s",
              sql(&server, "SELECT rolpassword FROM pg_authid WHERE rolname = 'failoverd'"));
     char *text = setup_sql_text(NULL, "postgres");
