@@ -15,7 +15,7 @@
 
 #include "controller/cluster/definition_read.h"
 
-#define EXAMPLE "deploy/example/cluster.yaml"
+#define EXAMPLE FAILOVER_SOURCE "/deploy/example/cluster.yaml"
 
 /* Two databases on two sites, without a warning. Its lines are numbered in the complaints below. */
 static const char good[] = "cluster: shop\n"                                                /* 1 */

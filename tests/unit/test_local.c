@@ -17,7 +17,7 @@
 
 #include "controller/cluster/local.h"
 
-#define EXAMPLE "deploy/example/local.yaml"
+#define EXAMPLE FAILOVER_SOURCE "/deploy/example/local.yaml"
 
 static const char good[] = "id: ops1\n"                                          /* 1 */
                            "cluster: shop\n"                                     /* 2 */
