@@ -120,6 +120,10 @@ struct database_record {
     bool sync_enforced; /* the primary was seen to enforce the permit's entries */
     char burnt[INSTANCES_MAX][NAME_SIZE];
     int burnt_len;
+    /* Fences of instances that took writes without being the recorded primary (design §7, "A fence
+     * lasts"): how many in the row that began then. */
+    uint32_t refences;
+    int64_t refence_wall_ms;
 };
 
 struct alarm_record {        /* lasts until its cause is gone; a person is called once */
@@ -235,6 +239,7 @@ struct target_view {
     enum cause cause;
     uint64_t age_ms;   /* of the last finding, when this was written */
     uint64_t since_ms; /* how long the opinion had been held then */
+    bool writable;     /* the latest finding that answered was a primary that took a write */
 };
 
 struct controller_record {

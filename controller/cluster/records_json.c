@@ -140,6 +140,8 @@ static const struct field database_fields[] = {
     { "timeline", FIELD_NUMBER, AT(database_record, timeline), U32 },
     { "sync_enforced", FIELD_BOOL, AT(database_record, sync_enforced) },
     { "burnt", FIELD_NAME, ITEMS(database_record, burnt, burnt_len), .optional = true },
+    { "refences", FIELD_NUMBER, AT(database_record, refences), U32, .optional = true },
+    { "refence_wall_ms", FIELD_NUMBER, AT(database_record, refence_wall_ms), NATURAL, .optional = true },
 };
 SHAPE(database);
 
@@ -235,6 +237,7 @@ static const struct field target_fields[] = {
     { "cause", FIELD_ENUM, AT(target_view, cause), .names = cause_names },
     { "age_ms", FIELD_COUNT, AT(target_view, age_ms) },
     { "since_ms", FIELD_COUNT, AT(target_view, since_ms) },
+    { "writable", FIELD_BOOL, AT(target_view, writable), .optional = true },
 };
 SHAPE(target);
 

@@ -407,6 +407,7 @@ static void forget_plan(struct database_state *d)
 
 void drop_plans(struct core *core, int db)
 {
+    drop_intruder(core, db);
     forget_plan(state_of(core, db));
 }
 
@@ -547,6 +548,7 @@ static void begin_move(struct core *core, int db)
     struct choice choice;
     candidate_choose(core, db, false, &choice);
     clear_alarms(core, db);
+    drop_intruder(core, db);
     struct move_record *move = move_start(core, db);
     forget_plan(d);
     d->forced = forced;

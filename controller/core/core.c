@@ -357,6 +357,8 @@ static void take_fence_outcome(struct core *core, const struct core_event *event
         struct database_state *d = &core->databases[db];
         if (d->state == DB_FENCING && d->step != 0 && d->step == event->fence.step) {
             core_rules_run(core, db, proven ? ON_FENCE_PROVEN : ON_FENCE_FAILED);
+        } else if (d->intruder_step != 0 && d->intruder_step == event->fence.step) {
+            core_rules_run(core, db, proven ? ON_FENCE_PROVEN : ON_FENCE_FAILED);
         }
     }
 }
@@ -538,6 +540,9 @@ void core_view(const struct core *core, uint64_t now_ms, struct controller_recor
             target->cause = health->cause;
             target->age_ms = health->latest_ms == 0 ? UINT32_MAX : now_ms - health->latest_ms;
             target->since_ms = now_ms - health->since_ms;
+            const struct instance_fact *fact = &core->databases[db].instances[i].fact;
+            target->writable =
+                health->cause == CAUSE_OK && fact->role == ROLE_PRIMARY && fact->wrote;
         }
     }
 }

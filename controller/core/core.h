@@ -152,6 +152,16 @@ struct database_state {
     uint64_t proven_ms; /* when evidence was recorded (or loaded): standbys are heard after it */
     int promote_tries;
 
+    /* an instance that takes writes without being the recorded primary (intruder.c) */
+    int intruder; /* index + 1; 0: none */
+    int intruder_level;
+    bool intruder_over; /* fenced again, or nothing more to try; looked at anew at intruder_again_ms
+                         */
+    uint32_t intruder_ticket; /* the save that recorded this attempt */
+    uint32_t intruder_step;
+    uint64_t intruder_deadline_ms;
+    uint64_t intruder_again_ms;
+
     /* async: the loss that a failover now would mean */
     uint64_t primary_lsn;    /* latest write position seen ... */
     uint64_t primary_lsn_ms; /* ... and when */
@@ -432,6 +442,8 @@ const struct move_record *core_move_of(const struct core *core, int database);
 /* Standbys that stream from the recorded primary now. */
 int core_redundancy(const struct core *core, int database);
 bool core_sync_enforced(const struct core *core, int database);
+/* Instances that were just seen to take writes; more than one is an alarm (lessons A13). */
+int core_primaries_seen(const struct core *core, int database);
 
 /* ---- the table of rules ---- */
 

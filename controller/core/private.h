@@ -99,33 +99,40 @@ void witness_ask(const struct core *core, int db, struct witness_verdict *ret);
     X(always)                                                                                      \
     X(exactly_one_primary)                                                                         \
     X(primary_seems_down)                                                                          \
-    X(primary_is_back) X(nothing_holds) X(a_rule_holds_it_back) X(the_hold_changed)                \
-        X(a_level_runs_late) X(no_level_is_left) X(retry_is_due) X(the_old_primary_lives)          \
-            X(a_candidate_passes) X(choice_is_late) X(timeline_is_unexpected)                      \
-                X(candidate_is_primary) X(candidate_forked) X(candidate_can_be_asked_again)        \
-                    X(candidate_is_lost) X(promotion_runs_late) X(promotion_is_stuck)              \
-                        X(routes_agree) X(business_works) X(it_takes_long) X(new_primary_fails)    \
-                            X(record_contradicts) X(record_is_parked) X(record_says_fence)         \
-                                X(record_says_choose) X(record_says_promote)                       \
-                                    X(record_says_redirect) X(record_says_verify) X(never_adopted) \
-                                        X(several_protest)
+    X(primary_is_back)                                                                             \
+    X(nothing_holds) X(a_rule_holds_it_back) X(the_hold_changed) X(a_level_runs_late)              \
+        X(no_level_is_left) X(retry_is_due) X(the_old_primary_lives) X(a_candidate_passes)         \
+            X(choice_is_late) X(timeline_is_unexpected) X(candidate_is_primary)                    \
+                X(candidate_forked) X(candidate_can_be_asked_again) X(candidate_is_lost)           \
+                    X(promotion_runs_late) X(promotion_is_stuck) X(routes_agree) X(business_works) \
+                        X(it_takes_long) X(new_primary_fails) X(record_contradicts)                \
+                            X(record_is_parked) X(record_says_fence) X(record_says_choose)         \
+                                X(record_says_promote) X(record_says_redirect)                     \
+                                    X(record_says_verify) X(never_adopted) X(several_protest)      \
+                                        X(an_intruder_writes) X(an_intruder_may_be_fenced)         \
+                                            X(a_refence_runs_late) X(the_intruder_is_gone)
 #define CORE_ACTIONS(X)                                                                            \
     X(nothing)                                                                                     \
     X(drop_plans)                                                                                  \
     X(adopt)                                                                                       \
-    X(suspect) X(let_go) X(revoke) X(join) X(say_held) X(start_levels) X(start_level)              \
-        X(next_level) X(call_for_fence) X(record_evidence) X(begin_choice) X(cancel_evidence)      \
-            X(grant) X(call_for_candidate) X(accept_loss) X(promote) X(observe_candidate)          \
-                X(record_primary) X(refence) X(call_for_promotion) X(begin_redirect)               \
-                    X(begin_verify) X(close_move) X(abandon_move) X(finish_move) X(say_late)       \
-                        X(park) X(take_up_fence) X(take_up_choice) X(take_up_promotion)            \
-                            X(take_up_redirect) X(take_up_verify) X(say_protest)
+    X(suspect)                                                                                     \
+    X(let_go) X(revoke) X(join) X(say_held) X(start_levels) X(start_level) X(next_level)           \
+        X(call_for_fence) X(record_evidence) X(begin_choice) X(cancel_evidence) X(grant)           \
+            X(call_for_candidate) X(accept_loss) X(promote) X(observe_candidate) X(record_primary) \
+                X(refence) X(call_for_promotion) X(begin_redirect) X(begin_verify) X(close_move)   \
+                    X(abandon_move) X(finish_move) X(say_late) X(park) X(take_up_fence)            \
+                        X(take_up_choice) X(take_up_promotion) X(take_up_redirect)                 \
+                            X(take_up_verify) X(say_protest) X(say_intruder) X(fence_intruder)     \
+                                X(intruder_fenced) X(next_refence) X(forget_intruder)
 #define X(name) bool name(const struct core *core, int db);
 CORE_GUARDS(X)
 #undef X
 #define X(name) void name(struct core *core, int db);
 CORE_ACTIONS(X)
 #undef X
+
+/* intruder.c */
+void drop_intruder(struct core *core, int db);
 
 /* guards.c */
 enum hold {

@@ -49,6 +49,13 @@ static const struct core_rule rules[] = {
   { "R-F5",  BIT(DB_HELD),           ON_REVIEW,         WHEN(the_hold_changed),           STAY,             ACT(say_held),            "what holds it back has changed" },
   { "R-F6",  BEFORE_THE_FENCE,       ON_JOINED,         WHEN(always),                     DB_REVOKING,      ACT(join),                "a fence names every instance on its node: this one moves too" },
   { "R-F7",  BEFORE_THE_FENCE,       ON_FORCED,         WHEN(always),                     DB_REVOKING,      ACT(revoke),              "a person is not asked for witnesses; fence and candidate still hold" },
+  /* a fence lasts */
+  { "R-I1",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(an_intruder_writes),         STAY,             ACT(say_intruder),        "an instance takes writes without being the recorded primary: recorded, and a person is called" },
+  { "R-I2",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(a_refence_runs_late),        STAY,             ACT(next_refence),        "no report by its deadline: the next level" },
+  { "R-I3",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(an_intruder_may_be_fenced),  STAY,             ACT(fence_intruder),      "a fence lasts: it is fenced again, within a limit" },
+  { "R-I4",  BEFORE_THE_FENCE,       ON_FENCE_PROVEN,   WHEN(always),                     STAY,             ACT(intruder_fenced),     "the instance that came back is fenced again" },
+  { "R-I5",  BEFORE_THE_FENCE,       ON_FENCE_FAILED,   WHEN(always),                     STAY,             ACT(next_refence),        "no proof from this level: the next one, and the alarm stays" },
+  { "R-I6",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(the_intruder_is_gone),       STAY,             ACT(forget_intruder),     "one primary is seen again" },
   /* fencing */
   { "R-V1",  BIT(DB_REVOKING),       ON_SAVED,          WHEN(always),                     DB_FENCING,       ACT(start_levels),        "evidence counts only if it came after the recorded revocation" },
   { "R-V2",  BIT(DB_FENCING),        ON_SAVED,          WHEN(always),                     STAY,             ACT(start_levels),        "taken up: the levels run under this leader's own term" },
@@ -184,7 +191,10 @@ const char *core_rule_ignored(enum db_state state, enum rule_event on)
         return (awaiting & BIT(state)) != 0 || state == DB_FENCING ? NULL
                                                                    : "this state waits for no save";
     case ON_FENCE_PROVEN:
-    case ON_FENCE_FAILED: return state == DB_FENCING ? NULL : "no level of this database runs";
+    case ON_FENCE_FAILED:
+        return state == DB_FENCING || (BEFORE_THE_FENCE & BIT(state)) != 0
+                   ? NULL
+                   : "no level of this database runs";
     case ON_CONFIRMED:
         return state == DB_FENCING || state == DB_FENCE_WAIT
                    ? NULL

@@ -1,0 +1,205 @@
+/*
+ * intruder.c - a fence lasts (design §7): an instance that takes writes without being the recorded
+ * primary.
+ *
+ * It has no routes (routes.c opens the recorded primary only); it is fenced again, at most
+ * REFENCES_MAX times an hour, and an alarm counts the primaries. The count is recorded before the
+ * fence begins, so that no change of leader starts it anew. A node that holds a permit for another
+ * database is not fenced for this: a person decides (S9).
+ */
+#include "controller/core/private.h"
+
+#include <string.h>
+
+#define REFENCES_MAX    3
+#define REFENCES_PER_MS INT64_C(3600000)
+#define AGAIN_MS        10000 /* after a proven fence it may take that long until probes agree */
+#define OVERDUE_MS      2000
+
+static bool takes_writes(const struct core *core, int db, int i)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct instance_state *state = &d->instances[i];
+    return state->health.cause == CAUSE_OK && state->fact.role == ROLE_PRIMARY &&
+           state->fact.wrote && state->fact.asked_ms > d->since_ms &&
+           state->fact.system_id == d->permit.system_id &&
+           core->now_ms - state->fact.answered_ms <= fresh_limit_ms(core);
+}
+
+static int find_intruder(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    int primary = core_primary(core, db);
+    if (primary < 0 || !d->permit_known || d->permit.state != PERMIT_GRANTED) {
+        return -1;
+    }
+    for (int i = 0; i < core->def.databases[db].instances_len; i++) {
+        if (i != primary && takes_writes(core, db, i)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int core_primaries_seen(const struct core *core, int db)
+{
+    int seen = 0;
+    for (int i = 0; i < core->def.databases[db].instances_len; i++) {
+        const struct instance_state *state = &core->databases[db].instances[i];
+        seen += state->health.cause == CAUSE_OK && state->fact.role == ROLE_PRIMARY &&
+                        state->fact.wrote &&
+                        core->now_ms - state->fact.answered_ms <= fresh_limit_ms(core)
+                    ? 1
+                    : 0;
+    }
+    return seen;
+}
+
+static const struct node_def *intruder_node(const struct core *core, int db)
+{
+    int i = core->databases[db].intruder - 1;
+    return &core->def.nodes[core->def.databases[db].instances[i].node];
+}
+
+static bool node_is_needed(const struct core *core, const struct node_def *node)
+{
+    for (int db = 0; db < core->def.databases_len; db++) {
+        const struct permit_record *permit = &core->databases[db].permit;
+        if (core->databases[db].permit_known && permit->state == PERMIT_GRANTED &&
+            strcmp(permit->node, node->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- guards ---- */
+
+bool an_intruder_writes(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    bool again = d->intruder_over && core->now_ms >= d->intruder_again_ms;
+    return (d->intruder == 0 || again) && find_intruder(core, db) >= 0;
+}
+
+bool an_intruder_may_be_fenced(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct database_record *record = db_record_of(core, db);
+    return d->intruder != 0 && !d->intruder_over && d->intruder_step == 0 &&
+           core->ticket_saved >= d->intruder_ticket && record != NULL &&
+           record->refences <= REFENCES_MAX && !core->groups[db_group(core, db)].record.paused &&
+           !node_is_needed(core, intruder_node(core, db)) &&
+           d->intruder_level < intruder_node(core, db)->levels_len;
+}
+
+bool a_refence_runs_late(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    return d->intruder_step != 0 && core->now_ms >= d->intruder_deadline_ms + OVERDUE_MS;
+}
+
+bool the_intruder_is_gone(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    return d->intruder != 0 && d->intruder_step == 0 && find_intruder(core, db) < 0;
+}
+
+/* ---- actions ---- */
+
+void say_intruder(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    struct database_record *record = db_record(core, db);
+    int g = db_group(core, db);
+    char key[NAME_SIZE * 2];
+    char command[REASON_SIZE];
+    d->intruder = find_intruder(core, db) + 1;
+    d->intruder_level = 0;
+    d->intruder_over = false;
+    if (core->wall_ms - record->refence_wall_ms >= REFENCES_PER_MS) {
+        record->refences = 0;
+    }
+    if (record->refences == 0) {
+        record->refence_wall_ms = core->wall_ms;
+    }
+    record->refences++;
+    d->intruder_ticket = dirty_group(core, g);
+    const char *node = intruder_node(core, db)->name;
+    const char *limit =
+        record->refences > REFENCES_MAX ? "; it was fenced as often as is allowed" : "";
+    text_format(key, sizeof key, "primaries_seen.%s", core->def.databases[db].name);
+    text_format(command, sizeof command,
+                "stop PostgreSQL on %s; do not start it again before it is rebuilt", node);
+    alarm_set(core, g, true, key, command,
+              "%s: %d primaries seen: %s takes writes, the recorded primary is %s%s",
+              core->def.databases[db].name, core_primaries_seen(core, db), node, record->primary,
+              limit);
+}
+
+void fence_intruder(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    const struct node_def *node = intruder_node(core, db);
+    const struct fence_level_def *level = &node->levels[d->intruder_level];
+    if (level->method == FENCE_OPERATOR) {
+        d->intruder_level++; /* the alarm calls for a person already */
+        return;
+    }
+    struct effect *effect = effect_add(core, EFFECT_FENCE);
+    effect->step = ++core->next_step;
+    effect->deadline_ms = core->now_ms + level->deadline_ms;
+    effect->fence.database = db;
+    effect->fence.node = (int)(node - core->def.nodes);
+    effect->fence.level = d->intruder_level;
+    d->intruder_step = effect->step;
+    d->intruder_deadline_ms = effect->deadline_ms;
+}
+
+void intruder_fenced(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    note(core, NOTE_INFO, "R-I4", db, -1, -1, "%s: %.200s", intruder_node(core, db)->name,
+         core->event->fence.detail);
+    d->intruder_step = 0;
+    d->intruder_over = true;
+    d->intruder_again_ms = core->now_ms + AGAIN_MS;
+}
+
+void next_refence(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    if (core->event->type != EV_FENCE_DONE) {
+        struct effect *effect = effect_add(core, EFFECT_CANCEL);
+        effect->step = d->intruder_step;
+    }
+    d->intruder_step = 0;
+    d->intruder_level++;
+    if (d->intruder_level >= intruder_node(core, db)->levels_len) {
+        d->intruder_over = true;
+        d->intruder_again_ms = core->now_ms + AGAIN_MS;
+    }
+}
+
+void forget_intruder(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    char key[NAME_SIZE * 2];
+    text_format(key, sizeof key, "primaries_seen.%s", core->def.databases[db].name);
+    alarm_clear(core, db_group(core, db), key);
+    d->intruder = 0;
+    d->intruder_over = false;
+}
+
+/* A move begins, or leading ends: what ran is not waited for. */
+void drop_intruder(struct core *core, int db)
+{
+    struct database_state *d = &core->databases[db];
+    if (d->intruder_step != 0) {
+        struct effect *effect = effect_add(core, EFFECT_CANCEL);
+        effect->step = d->intruder_step;
+    }
+    d->intruder = 0;
+    d->intruder_step = 0;
+    d->intruder_over = false;
+}
