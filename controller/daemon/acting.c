@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "controller/daemon/daemon.h"
+#include "controller/daemon/fail_point.h"
 
 /* ---- fencing ---- */
 
@@ -18,6 +19,7 @@ static void fence_outcome(struct daemon *d, uint32_t step, enum fence_outcome ou
     event.fence.outcome = outcome;
     event.fence.evidence = evidence;
     snprintf(event.fence.detail, sizeof event.fence.detail, "%.255s", detail);
+    FAIL_POINT_OUTCOME(d, step);
     daemon_post(d, &event);
 }
 
@@ -108,7 +110,9 @@ void acting_fence(struct daemon *d, const struct effect *effect)
                 fill_command(d, level->program, request.args, FENCE_ARGS_MAX, &err))) {
         run->daemon = d;
         run->step = effect->step;
+        FAIL_POINT_EFFECT(d, "before", effect);
         run->op = fence_start(d->loop, &request, on_fence, run);
+        FAIL_POINT_EFFECT(d, "begun", effect);
     }
     if (err.code != ERR_NONE) {
         fence_outcome(d, effect->step, FENCED_REFUSED, EVIDENCE_AGENT, err.text);
@@ -134,6 +138,7 @@ static void promote_outcome(struct daemon *d, uint32_t step, const struct promot
     event.promote.system_id = result->system_id;
     snprintf(event.promote.detail, sizeof event.promote.detail, "%s: %.200s",
              promote_outcome_names[result->outcome], result->text);
+    FAIL_POINT_OUTCOME(d, step);
     daemon_post(d, &event);
 }
 
@@ -189,7 +194,7 @@ void acting_promote(struct daemon *d, const struct effect *effect)
     struct promotion_run *run = &d->promotions[db];
     prepare(d, db, effect->promote.instance);
     run->step = effect->step;
-    uint64_t act_by = election_deadline_ms(d->election);
+    uint64_t act_by = d->election != NULL ? election_deadline_ms(d->election) : 0;
     struct promote_order order = {
         .system_id = effect->promote.system_id,
         .timeline = effect->promote.timeline,
@@ -199,7 +204,9 @@ void acting_promote(struct daemon *d, const struct effect *effect)
         .done = on_promote,
         .arg = run,
     };
+    FAIL_POINT_EFFECT(d, "before", effect);
     promote_go(run->promote, &order);
+    FAIL_POINT_EFFECT(d, "begun", effect);
 }
 
 /* ---- routes ---- */
@@ -226,6 +233,7 @@ static void on_routes(void *arg, const struct haproxy_report *report)
         snprintf(event.routes.results[at].error, sizeof event.routes.results[at].error, "%.150s",
                  text);
     }
+    FAIL_POINT_OUTCOME(d, run->step);
     run->step = 0;
     daemon_post(d, &event);
 }
@@ -267,7 +275,9 @@ void acting_routes(struct daemon *d, const struct effect *effect)
     }
     uint64_t now = clock_now_ms();
     uint64_t within = effect->deadline_ms > now ? effect->deadline_ms - now : 1;
+    FAIL_POINT_EFFECT(d, "before", effect);
     haproxy_apply(run->haproxy, routes, run->wishes_len, within, routes_may_act, on_routes, run);
+    FAIL_POINT_EFFECT(d, "begun", effect);
 }
 
 /* ---- calls ---- */

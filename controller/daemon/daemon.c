@@ -85,7 +85,7 @@ static void carry_out(struct daemon *d, const struct effect *effect)
         log_line(LOG_LEVEL_WARN,
                  "resigning: every target fails for this controller, the other one sees some",
                  NULL);
-        election_resign(d->election, "blind");
+        daemon_resign(d, "blind");
         break;
     case EFFECT_NOTE: take_note(d, effect); break;
     }
@@ -118,7 +118,8 @@ static void rearm(struct daemon *d)
     uint64_t now = clock_now_ms();
     uint64_t at = core_deadline_ms(d->core);
     uint64_t in = at > now ? at - now : 1;
-    timer_start(d->tick, in < 1000 ? in : 1000);
+    uint64_t longest = notify_turn_ms(d);
+    timer_start(d->tick, in < longest ? in : longest);
 }
 
 static void pump(struct daemon *d)
@@ -139,11 +140,13 @@ static void pump(struct daemon *d)
     if (worked) {
         acting_tidy(d);
         store_offer_definition(d);
+        daemon_renew_probes(d);
         probing_expect(d);
         rearm(d);
         if (d->election != NULL) {
             election_feed(d->election);
         }
+        notify_pumped(d);
     }
 }
 
@@ -229,6 +232,36 @@ void daemon_start_election(struct daemon *d, uint32_t ttl_ms)
     d->election = election_new(d->loop, d->etcd, &config);
 }
 
+static void on_session_returned(void *arg)
+{
+    struct daemon *d = arg;
+    election_free(d->returning);
+    d->returning = NULL;
+    if (!d->stopping) {
+        daemon_start_election(d, d->election_ttl_ms);
+    }
+}
+
+void daemon_resign(struct daemon *d, const char *why)
+{
+    if (d->election != NULL) {
+        election_resign(d->election, why);
+    }
+}
+
+void daemon_renew_election(struct daemon *d, uint32_t ttl_ms)
+{
+    if (d->election == NULL || d->stopping || d->returning != NULL ||
+        d->election_ttl_ms == ttl_ms) {
+        return;
+    }
+    log_line(LOG_LEVEL_INFO, "the profile's lease has changed; standing for election anew", NULL);
+    d->election_ttl_ms = ttl_ms;
+    d->returning = d->election;
+    d->election = NULL; /* from here on this controller may not act */
+    election_stop(d->returning, on_session_returned, d);
+}
+
 /* ---- start and end ---- */
 
 bool daemon_pg_target(struct daemon *d, int database, int instance, char secret[SECRET_SIZE],
@@ -292,7 +325,7 @@ static void start_pump(struct daemon *d)
     timer_start(d->tick, 100);
 }
 
-struct daemon *daemon_new(struct loop *loop, const struct local_config *local, struct err *ret_err)
+struct daemon *daemon_new(struct loop *loop, struct local_config *local, struct err *ret_err)
 {
     struct daemon *d = calloc(1, sizeof *d);
     struct core *core = calloc(1, sizeof *core);
@@ -314,6 +347,7 @@ struct daemon *daemon_new(struct loop *loop, const struct local_config *local, s
         return NULL;
     }
     acting_rebuild(d);
+    notify_start(d);
     start_pump(d);
     store_start(d);
     return d;
@@ -334,6 +368,7 @@ void daemon_stop(struct daemon *d)
         return;
     }
     d->stopping = true;
+    notify_stopping(d);
     struct core_event event = daemon_event(EV_NOT_LEADING);
     step(d, &event);
     acting_cancel_all(d);
@@ -370,6 +405,7 @@ void daemon_free(struct daemon *d)
     serving_stop(d);
     store_stop(d);
     election_free(d->election);
+    election_free(d->returning);
     etcd_free(d->etcd);
     http_free(d->http);
     free_pump(d);

@@ -10,6 +10,8 @@
  *   probing.c  probes of instances and services, on their schedules
  *   acting.c   fencing levels, promotions, routes, calls
  *   serving.c  the API's backend
+ *   notify.c   what systemd is told
+ *   reload.c   the local file, read again
  */
 #ifndef FAILOVER_DAEMON_DAEMON_H
 #define FAILOVER_DAEMON_DAEMON_H
@@ -25,6 +27,7 @@
 #include "controller/cluster/local.h"
 #include "controller/cluster/records_json.h"
 #include "controller/core/core.h"
+#include "controller/daemon/notify.h"
 #include "controller/etcd/client.h"
 #include "controller/etcd/election.h"
 #include "controller/etcd/watch.h"
@@ -73,7 +76,7 @@ struct proxy_run {
 };
 
 struct daemon {
-    const struct local_config *local;
+    struct local_config *local;  /* the main's; daemon_reload() changes it */
     char prefix[NAME_SIZE + 16]; /* "/failover/<cluster>/" */
     struct loop *loop;
     struct http *http;
@@ -96,9 +99,11 @@ struct daemon {
     uint64_t pumped_ms; /* when the pump last ran, to notice that this process stood still */
     bool stopping;
     bool stopped;
+    struct notify notify;
 
     /* the store */
     struct timer *store_retry;
+    bool store_tried;            /* the first full read was answered, or failed */
     bool store_read;             /* the first full read is done */
     bool reloading;              /* a leader's confirmed read is under way or due */
     struct definition *next_def; /* read, and waiting for the core to take it up */
@@ -106,6 +111,7 @@ struct daemon {
     struct config_record *config; /* as stored */
     int64_t config_revision;
     uint32_t election_ttl_ms;
+    struct election *returning; /* gives its session back, for another lease */
     struct timer *heartbeat;
     bool heartbeat_running;
     bool heartbeat_again;
@@ -119,6 +125,7 @@ struct daemon {
     /* probes */
     struct target *targets;
     int targets_len;
+    bool probes_stale; /* made with secrets that have been read again since */
 
     /* acts */
     struct fence_run fences[FENCES_MAX];
@@ -133,6 +140,12 @@ struct core_event daemon_event(enum core_event_type type);
 void daemon_post(struct daemon *d, const struct core_event *event);
 bool daemon_may_act(void *daemon);
 void daemon_start_election(struct daemon *d, uint32_t ttl_ms);
+
+/* reload.c: probes that are stale, once nothing moves */
+void daemon_renew_probes(struct daemon *d);
+void daemon_resign(struct daemon *d, const char *why);
+/* The profile's lease has changed: give the session back, and stand again with the new one. */
+void daemon_renew_election(struct daemon *d, uint32_t ttl_ms);
 
 /* store.c */
 void store_start(struct daemon *d);

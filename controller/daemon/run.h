@@ -14,7 +14,10 @@
 struct daemon;
 
 /* `local` must outlive it. NULL with *ret_err when the socket or a secret cannot be had. */
-struct daemon *daemon_new(struct loop *loop, const struct local_config *local, struct err *ret_err);
+struct daemon *daemon_new(struct loop *loop, struct local_config *local, struct err *ret_err);
+/* Reads the local file again; a file with errors changes nothing. What waits for a restart is said.
+ */
+void daemon_reload(struct daemon *d, const char *path);
 void daemon_stop(struct daemon *d);
 void daemon_free(struct daemon *d);
 

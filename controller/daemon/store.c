@@ -16,6 +16,7 @@
 
 #include "controller/cluster/definition_read.h"
 #include "controller/daemon/daemon.h"
+#include "controller/daemon/fail_point.h"
 
 #define READ_MS          3000
 #define SAVE_MS          3000
@@ -381,6 +382,10 @@ static uint32_t wanted_ttl(const struct daemon *d)
 static void on_read(void *arg, const struct etcd_reply *reply)
 {
     struct daemon *d = arg;
+    if (d->stopping) {
+        return;
+    }
+    d->store_tried = true;
     if (reply->outcome != ETCD_OK) {
         if (!d->store_read) {
             log_line(LOG_LEVEL_WARN, "etcd cannot be read yet", "detail", reply->text, NULL);
@@ -398,9 +403,10 @@ static void on_read(void *arg, const struct etcd_reply *reply)
         etcd_watch_restart(d->watch, reply->revision + 1);
     }
     d->store_read = true;
-    if (d->election == NULL && d->foreign_cluster == 0 && !d->stopping) {
+    if (d->election == NULL && d->returning == NULL && d->foreign_cluster == 0) {
         daemon_start_election(d, wanted_ttl(d));
     }
+    daemon_renew_election(d, wanted_ttl(d));
     if (d->core->leading) {
         struct core_event event = daemon_event(EV_SAVE_FAILED);
         snprintf(event.save.text, sizeof event.save.text, "the watch had lost its place");
@@ -437,7 +443,7 @@ static char *encode_view(struct daemon *d, size_t *ret_len)
 static void on_reload(void *arg, const struct etcd_reply *reply)
 {
     struct daemon *d = arg;
-    if (!d->reloading || !d->core->leading) {
+    if (!d->reloading || !d->core->leading || d->stopping) {
         d->reloading = false;
         return;
     }
@@ -450,7 +456,7 @@ static void on_reload(void *arg, const struct etcd_reply *reply)
     if (!reply->succeeded) {
         log_line(LOG_LEVEL_WARN, "the term is not this controller's any more", NULL);
         d->reloading = false;
-        election_resign(d->election, "the term is another's");
+        daemon_resign(d, "the term is another's");
         return;
     }
     d->reloading = false;
@@ -462,6 +468,10 @@ static void on_reload(void *arg, const struct etcd_reply *reply)
 
 static void reload(struct daemon *d)
 {
+    if (d->election == NULL || election_term(d->election) == 0) {
+        d->reloading = false;
+        return;
+    }
     char leader[KEY_SIZE];
     char own[KEY_SIZE];
     size_t len;
@@ -482,7 +492,7 @@ static void reload(struct daemon *d)
 
 void store_reload(struct daemon *d)
 {
-    if (!d->reloading && d->election != NULL && election_term(d->election) != 0) {
+    if (!d->reloading) {
         d->reloading = true;
         reload(d);
     }
@@ -513,6 +523,7 @@ void store_offer_definition(struct daemon *d)
     d->next_def = NULL;
     acting_rebuild(d);
     probing_rebuild(d);
+    daemon_renew_election(d, wanted_ttl(d));
     if (d->core->leading) {
         store_reload(d);
     } else {
@@ -541,12 +552,13 @@ static void on_saved(void *arg, const struct etcd_reply *reply)
                      ? "a compare failed: the term or a record is not what it was"
                      : reply->text);
     }
+    FAIL_POINT_SAVE(d, "after", save->ticket);
     free(save);
     daemon_post(d, &event);
     if (reply->outcome == ETCD_REFUSED &&
         (reply->reason == ETCD_NO_SPACE || reply->reason == ETCD_PERMISSION_DENIED ||
          reply->reason == ETCD_AUTH_FAILED || reply->reason == ETCD_CORRUPT)) {
-        election_resign(d->election, "cannot write");
+        daemon_resign(d, "cannot write");
     }
 }
 
@@ -594,6 +606,7 @@ void store_save(struct daemon *d, const struct effect *effect)
         etcd_txn_if_mod(txn, keys[i], effect->save.items[i].revision);
         etcd_txn_then_put(txn, keys[i], values[i], len, 0);
     }
+    FAIL_POINT_SAVE(d, "before", save->ticket);
     etcd_txn(d->etcd, txn, SAVE_MS, on_saved, save);
     for (int i = 0; i < effect->save.items_len; i++) {
         free(values[i]);
