@@ -1,10 +1,10 @@
 /*
  * shop_service.c - take payments or orders over HTTP, commit them to PostgreSQL, say so.
  *
- * A request: take an idle connection or make one, insert, answer. All of it happens within one
- * deadline. A connection that failed is dropped, and with it every idle one: what broke one has
- * most likely broken all, and a new one is made in milliseconds once the route leads somewhere
- * again.
+ * A request: take an idle connection, or make one, or wait for one; insert; answer. All of it
+ * happens within one deadline. There are at most CONNECTIONS_MAX: a busy database is not made
+ * busier by logins. A connection that broke takes every idle one with it, as most likely all have;
+ * one that was merely too slow is dropped alone.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -20,7 +20,7 @@
 
 #include "shop.h"
 
-#define IDLE_MAX        16
+#define CONNECTIONS_MAX 16
 #define BODY_MAX        4096
 #define CONNECT_US      400000 /* one attempt */
 #define REQUEST_US      900000 /* the whole request; the load gives up after a second */
@@ -29,9 +29,10 @@
 
 struct pool {
     pthread_mutex_t lock;
-    PGconn *idle[IDLE_MAX];
-    unsigned generations[IDLE_MAX];
-    int len;
+    pthread_cond_t changed; /* waits by CLOCK_MONOTONIC */
+    PGconn *idle[CONNECTIONS_MAX];
+    int idle_len;
+    int open;            /* idle, in use, or being made */
     unsigned generation; /* grows when a connection broke; older ones are not taken back */
 };
 
@@ -53,72 +54,104 @@ struct upload { /* a request's body as it arrives */
     char body[BODY_MAX];
 };
 
-static bool take_idle(struct pool *pool, struct lease *ret_lease)
+static void pool_init(struct pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
-    bool found = pool->len > 0;
-    if (found) {
-        pool->len--;
-        ret_lease->conn = pool->idle[pool->len];
-        ret_lease->generation = pool->generations[pool->len];
-    }
-    pthread_mutex_unlock(&pool->lock);
-    return found;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
 }
 
-static unsigned current_generation(struct pool *pool)
+/* An idle connection, or the right to make one (conn NULL); false when neither came free in time.
+ */
+static bool take_turn(struct pool *pool, uint64_t deadline_us, struct lease *ret_lease)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline_us / 1000000U),
+                             .tv_nsec = (long)(deadline_us % 1000000U) * 1000};
+    bool in_time = true;
+    pthread_mutex_lock(&pool->lock);
+    while (in_time && pool->idle_len == 0 && pool->open == CONNECTIONS_MAX) {
+        in_time = pthread_cond_timedwait(&pool->changed, &pool->lock, &until) == 0;
+    }
+    if (in_time) {
+        ret_lease->conn = NULL;
+        ret_lease->generation = pool->generation;
+        if (pool->idle_len > 0) {
+            ret_lease->conn = pool->idle[--pool->idle_len];
+        } else {
+            pool->open++;
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return in_time;
+}
+
+static void drop_one(struct pool *pool, struct lease lease)
 {
     pthread_mutex_lock(&pool->lock);
-    unsigned generation = pool->generation;
+    pool->open--;
+    assert(pool->open >= 0);
+    pthread_cond_signal(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
-    return generation;
+    PQfinish(lease.conn);
 }
 
 static void give_back(struct pool *pool, struct lease lease)
 {
     pthread_mutex_lock(&pool->lock);
-    if (lease.generation == pool->generation && pool->len < IDLE_MAX) {
-        pool->idle[pool->len] = lease.conn;
-        pool->generations[pool->len] = lease.generation;
-        pool->len++;
-        lease.conn = NULL;
+    bool fresh = lease.generation == pool->generation;
+    if (fresh) {
+        assert(pool->idle_len < CONNECTIONS_MAX);
+        pool->idle[pool->idle_len++] = lease.conn;
+        pthread_cond_signal(&pool->changed);
     }
     pthread_mutex_unlock(&pool->lock);
-    PQfinish(lease.conn);
+    if (!fresh) {
+        drop_one(pool, lease);
+    }
 }
 
 static void drop_all(struct pool *pool, struct lease broken)
 {
-    PGconn *dropped[IDLE_MAX];
+    PGconn *dropped[CONNECTIONS_MAX];
     int len = 0;
     pthread_mutex_lock(&pool->lock);
     if (broken.generation == pool->generation) {
         pool->generation++;
-        for (; pool->len > 0; pool->len--) {
-            dropped[len++] = pool->idle[pool->len - 1];
+        while (pool->idle_len > 0) {
+            dropped[len++] = pool->idle[--pool->idle_len];
         }
     }
+    pool->open -= len;
+    pthread_cond_broadcast(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
-    PQfinish(broken.conn);
+    drop_one(pool, broken);
     for (int i = 0; i < len; i++) {
         PQfinish(dropped[i]);
     }
 }
 
-/* An idle connection whose socket already has something to say has been closed by the other side.
- */
+/* An idle connection that has been closed by the other side says so before it is used. */
 static bool take_connection(struct service *service, uint64_t deadline_us, struct lease *ret_lease,
                             char ret_text[SHOP_TEXT_SIZE])
 {
-    while (take_idle(&service->pool, ret_lease)) {
+    while (take_turn(&service->pool, deadline_us, ret_lease)) {
+        if (!ret_lease->conn) {
+            ret_lease->conn = shop_db_connect(service->options, CONNECT_US, deadline_us, ret_text);
+            if (!ret_lease->conn) {
+                drop_one(&service->pool, *ret_lease);
+            }
+            return ret_lease->conn != NULL;
+        }
         if (PQconsumeInput(ret_lease->conn) && PQstatus(ret_lease->conn) == CONNECTION_OK) {
             return true;
         }
         drop_all(&service->pool, *ret_lease);
     }
-    ret_lease->generation = current_generation(&service->pool);
-    ret_lease->conn = shop_db_connect(service->options, CONNECT_US, deadline_us, ret_text);
-    return ret_lease->conn != NULL;
+    snprintf(ret_text, SHOP_TEXT_SIZE, "no connection came free in time");
+    return false;
 }
 
 static enum shop_outcome run_statement(struct service *service, const char *sql, int params_len,
@@ -136,8 +169,10 @@ static enum shop_outcome run_statement(struct service *service, const char *sql,
                                             &conn_ok, ret_sqlstate, ret_text);
     if (conn_ok) {
         give_back(&service->pool, lease);
-    } else {
+    } else if (PQstatus(lease.conn) == CONNECTION_BAD) {
         drop_all(&service->pool, lease);
+    } else {
+        drop_one(&service->pool, lease);
     }
     return outcome;
 }
@@ -294,12 +329,13 @@ static bool read_address(const char *text, struct sockaddr_in *ret_address)
 
 int shop_service(const struct shop_options *options)
 {
-    struct service service = {.options = options, .pool.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct service service = {.options = options};
     struct sockaddr_in address;
     if (!read_address(options->listen, &address)) {
         fprintf(stderr, "shop: --listen \"%s\": wanted a numeric ADDRESS:PORT\n", options->listen);
         return 2;
     }
+    pool_init(&service.pool);
     /* A thread a connection: while the database is away every request waits, and none may wait for
      * another. */
     struct MHD_Daemon *daemon = MHD_start_daemon(
@@ -319,7 +355,7 @@ int shop_service(const struct shop_options *options)
     sigaddset(&ends, SIGINT);
     sigwait(&ends, &got);
     MHD_stop_daemon(daemon);
-    for (int i = 0; i < service.pool.len; i++) {
+    for (int i = 0; i < service.pool.idle_len; i++) {
         PQfinish(service.pool.idle[i]);
     }
     return 0;
