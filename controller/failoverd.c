@@ -1,8 +1,8 @@
 /*
  * failoverd - the failover controller: one of a pair, elected through etcd.
  *
- * Reads its local file, wires the parts together, runs until SIGTERM or SIGINT. Everything it
- * decides is in controller/core.
+ * Reads its local file, wires the parts together, runs until SIGTERM or SIGINT; SIGHUP makes it
+ * read the local file again. Everything it decides is in controller/core.
  */
 #include <curl/curl.h>
 #include <getopt.h>
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 #include "controller/base/log.h"
 #include "controller/base/loop.h"
@@ -25,30 +24,38 @@ static const char usage[] = "usage: failoverd [--config FILE] [--debug] [--versi
                             "  --debug        log what only developers want\n";
 
 struct life {
+    const char *path; /* of the local file */
     struct loop *loop;
     struct daemon *daemon;
     uv_signal_t term;
     uv_signal_t interrupt;
+    uv_signal_t hangup;
 };
 
 static void on_signal(uv_signal_t *handle, int signal)
 {
     struct life *life = handle->data;
     log_line(LOG_LEVEL_INFO, "stopping", "signal", signal == SIGTERM ? "TERM" : "INT", NULL);
-    sd_notify(0, "STOPPING=1");
     daemon_stop(life->daemon);
 }
 
-static void watch_signal(struct life *life, uv_signal_t *handle, int signal)
+static void on_hangup(uv_signal_t *handle, int signal)
+{
+    (void)signal;
+    struct life *life = handle->data;
+    daemon_reload(life->daemon, life->path);
+}
+
+static void watch_signal(struct life *life, uv_signal_t *handle, int signal, uv_signal_cb callback)
 {
     uv_signal_init(loop_uv(life->loop), handle);
     handle->data = life;
-    uv_signal_start(handle, on_signal, signal);
+    uv_signal_start(handle, callback, signal);
 }
 
-static int run(const struct local_config *local)
+static int run(const char *path, struct local_config *local)
 {
-    struct life life = {.loop = loop_new()};
+    struct life life = {.path = path, .loop = loop_new()};
     struct err err = {0};
     life.daemon = daemon_new(life.loop, local, &err);
     if (life.daemon == NULL) {
@@ -56,15 +63,16 @@ static int run(const struct local_config *local)
         loop_free(life.loop);
         return EXIT_FAILURE;
     }
-    watch_signal(&life, &life.term, SIGTERM);
-    watch_signal(&life, &life.interrupt, SIGINT);
+    watch_signal(&life, &life.term, SIGTERM, on_signal);
+    watch_signal(&life, &life.interrupt, SIGINT, on_signal);
+    watch_signal(&life, &life.hangup, SIGHUP, on_hangup);
     log_line(LOG_LEVEL_INFO, "started", "controller", local->id, "cluster", local->cluster,
              "version", FAILOVER_VERSION, NULL);
-    sd_notify(0, "READY=1");
     loop_run(life.loop);
     daemon_free(life.daemon);
     uv_close((uv_handle_t *)&life.term, NULL);
     uv_close((uv_handle_t *)&life.interrupt, NULL);
+    uv_close((uv_handle_t *)&life.hangup, NULL);
     loop_free(life.loop);
     log_line(LOG_LEVEL_INFO, "stopped", "controller", local->id, NULL);
     return EXIT_SUCCESS;
@@ -115,7 +123,7 @@ int main(int argc, char **argv)
     }
     log_init("failoverd", level);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    int status = run(&local);
+    int status = run(path, &local);
     curl_global_cleanup();
     uv_library_shutdown();
     return status;

@@ -1,0 +1,98 @@
+/*
+ * reload.c - SIGHUP: the local file is read again, and what can be changed while running is.
+ *
+ * Commands and secrets are looked up at each use, so the new ones count from then on. Probes keep
+ * the password that they were made with, and are made anew, but not while anything moves: a
+ * failover needs their memory. Who we are, where etcd is and where we listen are fixed for this
+ * life; a restart is cheap, since the other controller takes over at once.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/daemon/daemon.h"
+#include "controller/daemon/run.h"
+
+static bool same_endpoints(const struct local_config *a, const struct local_config *b)
+{
+    bool same = a->endpoints_len == b->endpoints_len;
+    for (int i = 0; same && i < a->endpoints_len; i++) {
+        same = strcmp(a->endpoints[i], b->endpoints[i]) == 0;
+    }
+    return same;
+}
+
+/* Says each setting that waits for a restart. */
+static void say_what_waits(const struct local_config *now, const struct local_config *next)
+{
+    const struct {
+        const char *name;
+        bool same;
+    } fixed[] = {
+        {"id", strcmp(now->id, next->id) == 0},
+        {"cluster", strcmp(now->cluster, next->cluster) == 0},
+        {"etcd.endpoints", same_endpoints(now, next)},
+        {"etcd.ca", strcmp(now->etcd_ca, next->etcd_ca) == 0},
+        {"etcd.cert", strcmp(now->etcd_cert, next->etcd_cert) == 0},
+        {"etcd.key", strcmp(now->etcd_key, next->etcd_key) == 0},
+        {"etcd.user", strcmp(now->etcd_user, next->etcd_user) == 0},
+        {"etcd.password", strcmp(now->etcd_password, next->etcd_password) == 0},
+        {"listen.socket", strcmp(now->socket, next->socket) == 0},
+        {"listen.group", strcmp(now->socket_group, next->socket_group) == 0},
+    };
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        if (!fixed[i].same) {
+            log_line(LOG_LEVEL_WARN, "this setting has changed; it counts after a restart", "key",
+                     fixed[i].name, NULL);
+        }
+    }
+}
+
+static void take(struct daemon *d, const struct local_config *next)
+{
+    say_what_waits(d->local, next);
+    memcpy(d->local->secrets, next->secrets, sizeof next->secrets);
+    d->local->secrets_len = next->secrets_len;
+    memcpy(d->local->commands, next->commands, sizeof next->commands);
+    d->local->commands_len = next->commands_len;
+    d->probes_stale = true;
+    log_line(LOG_LEVEL_INFO, "the local file is read again: its commands and secrets count now",
+             NULL);
+}
+
+void daemon_reload(struct daemon *d, const char *path)
+{
+    struct local_config *next = calloc(1, sizeof *next);
+    struct complaints *complaints = calloc(1, sizeof *complaints);
+    struct err err = {0};
+    if (next == NULL || complaints == NULL) {
+        abort(); /* safe: the other controller goes on */
+    }
+    notify_reloading(d);
+    if (local_read_file(path, next, complaints, &err) == 0) {
+        take(d, next);
+    } else {
+        char first[sizeof complaints->items[0].text + 64] = "";
+        if (complaints->len > 0) {
+            snprintf(first, sizeof first, "line %d: %s: %s", complaints->items[0].line,
+                     complaints->items[0].path, complaints->items[0].text);
+        }
+        log_line(LOG_LEVEL_ERROR, "the local file cannot be taken; the old one still counts",
+                 "detail", err.text, "first", first, NULL);
+    }
+    notify_reloaded(d);
+    free(complaints);
+    free(next);
+}
+
+void daemon_renew_probes(struct daemon *d)
+{
+    bool moving = false;
+    for (int g = 0; g < d->core->def.groups_len; g++) {
+        moving = moving || d->core->groups[g].record.moving;
+    }
+    if (d->probes_stale && d->core->defined && !moving) {
+        d->probes_stale = false;
+        probing_rebuild(d);
+    }
+}
