@@ -60,6 +60,17 @@ static void take(struct daemon *d, const struct local_config *next)
              NULL);
 }
 
+static void say_complaints(const struct complaints *complaints)
+{
+    for (int i = 0; i < complaints->len; i++) {
+        const struct complaint *one = &complaints->items[i];
+        char line[16];
+        snprintf(line, sizeof line, "%d", one->line);
+        log_line(one->level == COMPLAINT_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, one->text,
+                 "line", line, "path", one->path, NULL);
+    }
+}
+
 void daemon_reload(struct daemon *d, const char *path)
 {
     struct local_config *next = calloc(1, sizeof *next);
@@ -72,13 +83,9 @@ void daemon_reload(struct daemon *d, const char *path)
     if (local_read_file(path, next, complaints, &err) == 0) {
         take(d, next);
     } else {
-        char first[sizeof complaints->items[0].text + 64] = "";
-        if (complaints->len > 0) {
-            snprintf(first, sizeof first, "line %d: %s: %s", complaints->items[0].line,
-                     complaints->items[0].path, complaints->items[0].text);
-        }
+        say_complaints(complaints);
         log_line(LOG_LEVEL_ERROR, "the local file cannot be taken; the old one still counts",
-                 "detail", err.text, "first", first, NULL);
+                 "detail", err.text, NULL);
     }
     notify_reloaded(d);
     free(complaints);
