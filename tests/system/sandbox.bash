@@ -53,7 +53,7 @@ processes_in() {
     local process arguments
     for process in /proc/[0-9]*; do
         [[ ${process#/proc/} == "$$" ]] && continue
-        arguments=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)
+        arguments=$(tr '\0' ' ' 2>/dev/null <"$process/cmdline")
         if [[ $arguments == *"$1"/* || $(readlink "$process/cwd") == "$1"/* ]]; then
             printf '%s %s\n' "${process#/proc/}" "$arguments"
         fi
