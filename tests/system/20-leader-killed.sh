@@ -68,6 +68,7 @@ die_in_promote() {
 # --- what must hold afterwards -----------------------------------------------------------------------------------
 
 # From etcd's history: $h all of it, $t the successor's term (the create revision of its leader key).
+# shellcheck disable=SC2016
 HISTORY='. as $h
     | [$h[] | select(.key == "leader" and .value != null)] as $terms
     | $terms[-1].rev as $t
@@ -164,7 +165,8 @@ check_the_end() { # PHASE
     stop_load_and_audit
 }
 
-for phase in ${*:-fence choose promote}; do
+(($#)) || set -- fence choose promote
+for phase; do
     for try in 1 2 3; do
         world_begin
         if "die_in_$phase" && wait_for "the successor leads" 30 successor_leads && history >"$TMP/history" &&

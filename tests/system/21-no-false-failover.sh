@@ -1,0 +1,116 @@
+#!/bin/bash
+# What is wrong with a primary and is no reason to replace it: nothing is fenced, no permit is touched, the words say
+# what it is, and when it is over nobody complains any more.
+# shellcheck disable=SC2317
+. "$(dirname "$0")/world.bash"
+PRIMARY=${SHOP_HOME[payment]} STANDBY=${SHOP_AWAY[payment]}
+
+nothing_moved() {
+    etcd_value permits/payments | jq -e '.state == "granted" and .node == "pay-east" and .epoch.counter == 1' &&
+        record_shows '.workflow == null'
+}
+
+# The cause that the leader reports of the payments' primary.
+primary_cause() { # CAUSE
+    status_shows "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .cause] == [\"$1\"]"
+}
+
+well_again() { # WHAT
+    check_soon "after $1 all is well again, without an alarm" 30 is_well
+    check "$1 moved nothing" nothing_moved
+    check_soon "after $1 the load runs" 15 load_runs
+}
+
+# The probe's session is ended, so that it has to come in anew.
+end_probe_sessions() {
+    pg_sql "$PRIMARY" postgres "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'failoverd'"
+}
+
+sql() {
+    pg_sql "$PRIMARY" payments "$1"
+}
+
+# HOST drops what comes from and goes to that ADDRESS, silently. heal undoes it.
+cut_from() { # HOST ADDRESS
+    host_exec "$1" nft -f - <<-END
+	table inet part {
+	    chain in { type filter hook input priority 0; ip saddr $2 drop; }
+	    chain out { type filter hook output priority 0; ip daddr $2 drop; }
+	}
+	END
+}
+
+heal() {
+    host_exec "$1" nft delete table inet part
+}
+
+restart_primary() {
+    local pid
+    pid=$(host_pid "$PRIMARY" postgres)
+    kill -INT "$pid" # as pg_ctl -m fast
+    wait_for "PostgreSQL has stopped" 10 not test -d "/proc/$pid" || return 1
+    pg_start "$PRIMARY"
+    wait_for "PostgreSQL takes connections" 10 pg_ready "$PRIMARY"
+}
+
+world_begin
+check_soon "all is well before anything happens" 20 is_well
+
+check "the primary restarts" restart_primary
+well_again "a restart"
+
+sql 'ALTER ROLE failoverd CONNECTION LIMIT 0' && end_probe_sessions >/dev/null
+check_soon "too many connections is called that" 15 primary_cause "too many connections"
+check_soon "too many connections raise an alarm" 15 shows_alarm primary.payments "too many connections.*no failover"
+check "the load goes on meanwhile" load_runs
+sql 'ALTER ROLE failoverd CONNECTION LIMIT -1'
+well_again "too many connections"
+
+sql "ALTER ROLE failoverd PASSWORD 'another'" && end_probe_sessions >/dev/null
+check_soon "a changed password is called credentials" 15 primary_cause credentials
+check_soon "a changed password raises an alarm" 15 shows_alarm primary.payments "credentials.*no failover"
+sql "ALTER ROLE failoverd PASSWORD '$(world_secret postgres)'"
+well_again "a changed password"
+
+sql 'BEGIN; LOCK TABLE failover.heartbeat IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0; SELECT pg_sleep(60)' \
+    >/dev/null 2>&1 &
+locker=$!
+check_soon "a locked heartbeat table is called locked" 15 primary_cause locked
+check_soon "a locked heartbeat table raises an alarm" 15 shows_alarm primary.payments "locked.*no failover"
+sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()" >/dev/null
+wait "$locker"
+well_again "a locked heartbeat table"
+
+cut_from "$STANDBY" "${HOST_ADDRESS[$PRIMARY]}"
+check_soon "a standby's cut link is called a sync stall" 20 primary_cause "sync stall"
+check_soon "a sync stall raises an alarm" 15 shows_alarm primary.payments "sync stall.*no failover"
+heal "$STANDBY"
+well_again "a sync stall"
+
+leader=$(leader_of)
+follower=$(other_than "$leader")
+cut_from "$leader" "${HOST_ADDRESS[$PRIMARY]}"
+check_soon "a leader cut off from the primary says who sees it up" 15 \
+    shows_alarm held.payments "controller $follower sees $PRIMARY up"
+check "the load goes on meanwhile" load_runs
+check_for "a leader cut off from the primary moves nothing" 3 nothing_moved
+heal "$leader"
+well_again "the leader's cut"
+check "the leader is the same" status_shows ".leader.id == \"$leader\""
+
+cut_from "$follower" "${HOST_ADDRESS[$PRIMARY]}"
+check_soon "a follower cut off from the primary says so" 15 status_of "$follower" \
+    "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"down\"]"
+check "the leader goes on seeing the primary up" status_of "$leader" \
+    "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"up\"]"
+check_for "a follower cut off from the primary moves nothing" 3 nothing_moved
+heal "$follower"
+well_again "the follower's cut"
+
+history >"$TMP/history"
+check "no permit was ever revoked" jq -e -s 'all(.[]; (.key | startswith("permits/") | not) or .value.state == "granted")' "$TMP/history"
+check "no incident was opened" jq -e -s 'all(.[]; .key | startswith("incidents/") | not)' "$TMP/history"
+check "nobody was switched off" test ! -e "$WORLD/power.log"
+stop_load_and_audit
+world_finish
+finish
