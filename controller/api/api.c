@@ -324,6 +324,8 @@ static uint64_t print_request(const struct request_record *request)
     print = print_text(print, request->group);
     print = print_text(print, request->database);
     print = print_text(print, request->node);
+    print = print_text(print, request->plan);
+    print = print_text(print, request->alarm);
     return print_text(print, request->reason);
 }
 

@@ -107,10 +107,35 @@ static void check_members(struct json_in *in, const struct request_record *reque
         unwanted(in, "database", request->database, kind);
         unwanted(in, "group", request->group, kind);
         break;
+    case REQUEST_WORKFLOW_RETRY:
+    case REQUEST_WORKFLOW_SKIP:
+    case REQUEST_WORKFLOW_ABANDON:
+        if (request->group[0] == '\0' && request->database[0] == '\0') {
+            json_in_fail(in, NULL, "%s needs \"group\" or \"database\"", kind);
+        }
+        unwanted(in, "node", request->node, kind);
+        break;
+    case REQUEST_ALARM_ACK:
+        want(in, "group", request->group, true, kind);
+        want(in, "alarm", request->alarm, true, kind);
+        unwanted(in, "database", request->database, kind);
+        unwanted(in, "node", request->node, kind);
+        break;
     case REQUEST_KINDS: break;
     }
-    if (request->kind != REQUEST_FAILOVER && request->accept_loss_bytes != 0) {
-        json_in_fail(in, "accept_loss_bytes", "%s takes none", kind);
+    if (request->kind != REQUEST_ALARM_ACK) {
+        unwanted(in, "alarm", request->alarm, kind);
+    }
+    if (request->kind != REQUEST_FAILOVER) {
+        unwanted(in, "plan", request->plan, kind);
+        if (request->accept_loss_bytes != 0) {
+            json_in_fail(in, "accept_loss_bytes", "%s takes none", kind);
+        }
+    } else if (request->plan[0] != '\0' &&
+               (strlen(request->plan) != PLAN_HASH_SIZE - 1 ||
+                strspn(request->plan, "0123456789abcdef") != PLAN_HASH_SIZE - 1)) {
+        json_in_fail(in, "plan", "must be the %d digits that `failoverctl plan` shows",
+                     PLAN_HASH_SIZE - 1);
     }
 }
 
@@ -144,8 +169,9 @@ static void check_names(struct json_in *in, const struct definition *def,
 int ask_request(const json_t *body, const struct definition *def,
                 struct request_record *ret_request, struct err *ret_err)
 {
-    static const char *const known[] = {
-        "kind", "id", "group", "database", "node", "reason", "accept_loss_bytes", NULL};
+    static const char *const known[] = {"kind",  "id",     "group", "database",
+                                        "node",  "reason", "plan",  "accept_loss_bytes",
+                                        "alarm", NULL};
     struct request_record request = {.state = REQUEST_NEW};
     struct json_in in;
     json_in_init(&in, "request");
@@ -155,6 +181,8 @@ int ask_request(const json_t *body, const struct definition *def,
     json_text_or(&in, body, "group", request.group, sizeof request.group, "");
     json_text_or(&in, body, "database", request.database, sizeof request.database, "");
     json_text_or(&in, body, "node", request.node, sizeof request.node, "");
+    json_text_or(&in, body, "plan", request.plan, sizeof request.plan, "");
+    json_text_or(&in, body, "alarm", request.alarm, sizeof request.alarm, "");
     read_reason(&in, body, request.reason);
     request.accept_loss_bytes = json_u64_or(&in, body, "accept_loss_bytes", 0);
     if (json_in_done(&in, ret_err) < 0) {

@@ -193,6 +193,18 @@ static json_t *paused_json(const struct group_record *record)
     return out;
 }
 
+static json_t *acked_json(const struct alarm_record *alarm)
+{
+    if (alarm->acked_by[0] == '\0') {
+        return json_null();
+    }
+    json_t *out = json_object();
+    json_object_set_new(out, "by", words_text(alarm->acked_by));
+    json_object_set_new(out, "reason", words_text(alarm->acked_reason));
+    json_object_set_new(out, "at", words_wall(alarm->acked_wall_ms));
+    return out;
+}
+
 static json_t *alarms_json(const struct group_record *record, const struct status_extra *extra)
 {
     json_t *list = json_array();
@@ -206,6 +218,7 @@ static json_t *alarms_json(const struct group_record *record, const struct statu
         json_object_set_new(item, "age_s", json_integer(age_ms > 0 ? age_ms / 1000 : 0));
         json_object_set_new(item, "wakes", json_boolean(alarm->wakes));
         json_object_set_new(item, "called", json_boolean(alarm->called));
+        json_object_set_new(item, "acked", acked_json(alarm));
         json_array_append_new(list, item);
     }
     return list;

@@ -22,6 +22,7 @@
 #define ALARMS_MAX         16 /* of a group */
 #define BUDGET_MAX         8
 #define INCIDENT_NOTES_MAX 48
+#define PLAN_HASH_SIZE     17
 #define PEER_TARGETS_MAX   (DATABASES_MAX * INSTANCES_MAX)
 
 /* permits/<database>: who may be the primary. Only the leader writes it, by compared writes. */
@@ -131,8 +132,12 @@ struct alarm_record {        /* lasts until its cause is gone; a person is calle
     char text[REASON_SIZE];
     char command[REASON_SIZE]; /* what to run next */
     int64_t since_wall_ms;
-    bool wakes;  /* a person is called */
-    bool called; /* recorded before the command runs: at most once */
+    bool wakes;               /* a person is called */
+    bool called;              /* recorded before the command runs: at most once */
+    char acked_by[NAME_SIZE]; /* "": nobody yet. An acknowledged alarm stays until its cause is gone
+                               */
+    char acked_reason[REASON_SIZE];
+    int64_t acked_wall_ms;
 };
 
 struct group_record {
@@ -206,6 +211,10 @@ enum request_kind {
     REQUEST_PAUSE,
     REQUEST_RESUME,
     REQUEST_CONFIRM_FENCED,
+    REQUEST_WORKFLOW_RETRY,   /* the step that waits or is parked is taken up again */
+    REQUEST_WORKFLOW_SKIP,    /* only steps that cannot hurt: redirect, verify */
+    REQUEST_WORKFLOW_ABANDON, /* the old primary gets its permit back */
+    REQUEST_ALARM_ACK,
     REQUEST_KINDS
 };
 extern const char *const request_kind_names[];
@@ -221,6 +230,9 @@ struct request_record {
     char who[NAME_SIZE];      /* as the API server saw it: uid name over the socket */
     char reason[REASON_SIZE];
     uint64_t accept_loss_bytes;
+    char plan[PLAN_HASH_SIZE]; /* failover: of the plan that was shown, or ""; another now: refused
+                                */
+    char alarm[NAME_SIZE * 2]; /* alarm-ack: its key */
     int64_t asked_wall_ms;
     enum request_state state;
     char outcome[1024]; /* for a person: what was done, or each check that refused, with value and

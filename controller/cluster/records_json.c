@@ -152,6 +152,9 @@ static const struct field alarm_fields[] = {
     { "since_wall_ms", FIELD_NUMBER, AT(alarm_record, since_wall_ms), NATURAL },
     { "wakes", FIELD_BOOL, AT(alarm_record, wakes) },
     { "called", FIELD_BOOL, AT(alarm_record, called) },
+    { "acked_by", FIELD_TEXT, AT(alarm_record, acked_by), .optional = true },
+    { "acked_reason", FIELD_TEXT, AT(alarm_record, acked_reason), .optional = true },
+    { "acked_wall_ms", FIELD_NUMBER, AT(alarm_record, acked_wall_ms), NATURAL, .optional = true },
 };
 SHAPE(alarm);
 
@@ -223,6 +226,8 @@ static const struct field request_fields[] = {
     { "who", FIELD_TEXT, AT(request_record, who) },
     { "reason", FIELD_TEXT, AT(request_record, reason) },
     { "accept_loss_bytes", FIELD_COUNT, AT(request_record, accept_loss_bytes), .optional = true },
+    { "plan", FIELD_ID, AT(request_record, plan), .optional = true },
+    { "alarm", FIELD_TEXT, AT(request_record, alarm), .optional = true },
     { "asked_wall_ms", FIELD_NUMBER, AT(request_record, asked_wall_ms), NATURAL },
     { "state", FIELD_ENUM, AT(request_record, state), .names = request_state_names },
     { "outcome", FIELD_TEXT, AT(request_record, outcome), .optional = true },

@@ -15,7 +15,6 @@
 #define FENCE_RETRY_MS    30000 /* between rounds of all levels, while a person is called */
 #define OVERDUE_MS        2000  /* beyond a step's own deadline: the driver owed an outcome */
 #define CHOICE_LATE_MS    10000 /* nobody passes for that long */
-#define PROMOTE_MS        30000 /* one attempt, with the replay that it has to finish */
 #define PROMOTE_RETRY_MS  1000
 #define PROMOTE_TRIES_MAX 5
 #define PROMOTE_STUCK_MS  15000
@@ -400,6 +399,7 @@ static void forget_plan(struct database_state *d)
     d->proven_ms = 0;
     d->promote_tries = 0;
     d->forced = false;
+    d->accept_loss_bytes = 0;
     d->held_by = HOLD_NONE;
     d->held_noted = HOLD_NONE;
     d->held[0] = '\0';
@@ -411,7 +411,7 @@ void drop_plans(struct core *core, int db)
     forget_plan(state_of(core, db));
 }
 
-static void probe_all(struct core *core, int db)
+void probe_all(struct core *core, int db)
 {
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
         struct effect *effect = effect_add(core, EFFECT_PROBE_NOW);
@@ -435,8 +435,8 @@ static void fill_sync(const struct core *core, int db, struct permit_record *per
 }
 
 /* A new epoch for this holder; the only place that grants. */
-static void grant_permit(struct core *core, int db, const char *node, uint64_t system_id,
-                         uint32_t timeline)
+void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
+                  uint32_t timeline)
 {
     struct database_state *d = state_of(core, db);
     const struct profile *profile = definition_profile(&core->def);
@@ -467,7 +467,7 @@ void adopt(struct core *core, int db)
     const struct instance_fact *fact = &core->databases[db].instances[which].fact;
     struct database_record *record = db_record(core, db);
     const char *node = instance_node(core, db, which);
-    grant_permit(core, db, node, fact->system_id, fact->timeline);
+    permit_grant(core, db, node, fact->system_id, fact->timeline);
     text_copy(record->primary, sizeof record->primary, node);
     record->system_id = fact->system_id;
     record->timeline = fact->timeline;
@@ -545,6 +545,7 @@ static void begin_move(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     const struct database_record *record = db_record(core, db);
     bool forced = d->forced;
+    uint64_t accept_loss_bytes = d->accept_loss_bytes;
     struct choice choice;
     candidate_choose(core, db, false, &choice);
     clear_alarms(core, db);
@@ -554,6 +555,7 @@ static void begin_move(struct core *core, int db)
     d->forced = forced;
     move->phase = PHASE_FENCE;
     move->forced = forced;
+    move->accept_loss_bytes = accept_loss_bytes;
     text_copy(move->from, sizeof move->from, record->primary);
     text_copy(move->fence_node, sizeof move->fence_node, record->primary);
     if (choice.chosen >= 0) {
@@ -764,7 +766,7 @@ void grant(struct core *core, int db)
     const struct instance_fact *fact = &d->instances[choice.chosen].fact;
     const char *node = instance_node(core, db, choice.chosen);
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
-    grant_permit(core, db, node, move->system_id, move->from_timeline);
+    permit_grant(core, db, node, move->system_id, move->from_timeline);
     text_copy(move->candidate, sizeof move->candidate, node);
     move->phase = PHASE_PROMOTE;
     move->lives = 0;
@@ -936,7 +938,8 @@ static void count_completed(struct core *core, struct group_record *group)
 {
     bool automatic = false;
     for (int i = 0; i < group->workflow.moves_len; i++) {
-        automatic = automatic || !group->workflow.moves[i].forced;
+        const struct move_record *move = &group->workflow.moves[i];
+        automatic = automatic || (!move->forced && move->candidate[0] != '\0');
     }
     if (!automatic) {
         return;
@@ -949,7 +952,7 @@ static void count_completed(struct core *core, struct group_record *group)
     group->completed_wall_ms[group->completed_len++] = core->wall_ms;
 }
 
-static void end_move(struct core *core, int db, const char *given_up)
+void move_end(struct core *core, int db, const char *given_up)
 {
     int g = db_group(core, db);
     struct group_record *group = &core->groups[g].record;
@@ -970,12 +973,12 @@ static void end_move(struct core *core, int db, const char *given_up)
 
 void close_move(struct core *core, int db)
 {
-    end_move(core, db, NULL);
+    move_end(core, db, NULL);
 }
 
 void abandon_move(struct core *core, int db)
 {
-    end_move(core, db, "the new primary failed before the switch was verified");
+    move_end(core, db, "the new primary failed before the switch was verified");
 }
 
 void finish_move(struct core *core, int db)

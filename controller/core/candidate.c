@@ -204,18 +204,17 @@ static void estimate_loss(const struct core *core, int db, struct choice *choice
     choice->loss_bytes = end > has ? end - has : 0;
 }
 
-static void check_loss(const struct core *core, int db, struct choice *choice)
+static void check_loss(const struct core *core, int db, uint64_t accepted, struct choice *choice)
 {
-    const struct move_record *move = core_move_of(core, db);
     uint64_t limit = core->def.databases[db].max_lag_bytes;
-    if (move != NULL && move->accept_loss_bytes > limit) {
-        limit = move->accept_loss_bytes;
+    if (accepted > limit) {
+        limit = accepted;
     }
     estimate_loss(core, db, choice);
     if (choice->loss_known && choice->loss_bytes <= limit) {
         return;
     }
-    if (!choice->loss_known && move != NULL && move->accept_loss_bytes > 0) {
+    if (!choice->loss_known && accepted > 0) {
         return; /* a person accepted a loss, knowing that it cannot be estimated */
     }
     if (choice->loss_known) {
@@ -257,7 +256,8 @@ static void say_why_nobody(const struct core *core, int db, struct choice *choic
     }
 }
 
-void candidate_choose(const struct core *core, int db, bool after_fence, struct choice *ret)
+void candidate_choose_with(const struct core *core, int db, bool after_fence, uint64_t accepted,
+                           struct choice *ret)
 {
     memset(ret, 0, sizeof *ret);
     ret->chosen = -1;
@@ -266,8 +266,7 @@ void candidate_choose(const struct core *core, int db, bool after_fence, struct 
     }
     bool proven = core->databases[db].permit.sync_len > 0 && core_sync_enforced(core, db);
     if (proven && !entries_heard(core, db, ret, ret->reason, sizeof ret->reason)) {
-        const struct move_record *move = core_move_of(core, db);
-        if (move == NULL || move->accept_loss_bytes == 0) {
+        if (accepted == 0) {
             size_t used = strnlen(ret->reason, sizeof ret->reason);
             if (used + 4 < sizeof ret->reason) {
                 struct choice words = *ret;
@@ -284,6 +283,14 @@ void candidate_choose(const struct core *core, int db, bool after_fence, struct 
     } else if (proven) {
         ret->loss_known = true;
     } else {
-        check_loss(core, db, ret);
+        check_loss(core, db, accepted, ret);
     }
+}
+
+void candidate_choose(const struct core *core, int db, bool after_fence, struct choice *ret)
+{
+    const struct move_record *move = core_move_of(core, db);
+    uint64_t accepted =
+        move != NULL ? move->accept_loss_bytes : core->databases[db].accept_loss_bytes;
+    candidate_choose_with(core, db, after_fence, accepted, ret);
 }

@@ -135,6 +135,7 @@ struct database_state {
     uint64_t suspect_lsn[INSTANCES_MAX]; /* each standby's WAL end, first heard after failure_ms; 0:
                                             not yet */
     bool forced;                         /* a person asked; witnesses and budget are not */
+    uint64_t accept_loss_bytes;          /* that this person accepted; 0: none beyond max_lag */
     bool late_noted;        /* the state has lasted longer than it should, and that was said */
     char held[REASON_SIZE]; /* what holds a failover back, in words */
     int held_by;            /* enum hold (guards.c); 0: nothing */
@@ -439,11 +440,76 @@ int core_route_target(const struct core *core, int route);
 bool core_route_agrees(const struct core *core, int route, int proxy);
 struct move_record *core_move(struct core *core, int database);
 const struct move_record *core_move_of(const struct core *core, int database);
+/*
+ * One thing that was looked at, so that a refusal (and `explain`) can name each with what was found
+ * and what is allowed.
+ */
+struct core_check {
+    char name[NAME_SIZE];
+    bool passes;
+    bool informs;          /* only that: nothing is held back by it */
+    char value[NAME_SIZE]; /* as found */
+    char limit[NAME_SIZE]; /* what is allowed; "" where there is no number to it */
+    int64_t age_ms;        /* of the observation; -1: it is not one, or there is none yet */
+    char text[REASON_SIZE];
+};
 /* Standbys that stream from the recorded primary now. */
 int core_redundancy(const struct core *core, int database);
 bool core_sync_enforced(const struct core *core, int database);
 /* Instances that were just seen to take writes; more than one is an alarm (lessons A13). */
 int core_primaries_seen(const struct core *core, int database);
+
+/*
+ * What would happen if the recorded primary failed now (explain.c), and what a failover by a person
+ * would do (plan.c). Pure, and from the code that decides; every check is listed, not only the
+ * first that fails.
+ */
+#define EXPLAIN_CHECKS_MAX 56
+#define PLAN_STEPS_MAX     (DATABASES_MAX * 4)
+
+struct core_time {       /* of a lap, in milliseconds */
+    int64_t expected_ms; /* what it took in the group's last complete incident; -1: not known */
+    int64_t bound_ms;    /* from the profile and the declared deadlines; -1: a person is needed */
+};
+
+struct explanation {
+    int primary;    /* instance, or -1 */
+    bool automatic; /* it would be handled without a person */
+    char verdict[REASON_SIZE * 2];
+    int target; /* instance, or -1 */
+    bool loss_known;
+    uint64_t loss_bytes, loss_limit;
+    struct core_time times[LAPS];
+    struct core_time total;
+    char measured[ID_SIZE]; /* the incident that `expected` comes from, or "" */
+    int checks_len;
+    struct core_check checks[EXPLAIN_CHECKS_MAX];
+};
+void core_explain(const struct core *core, int database, struct explanation *ret_explanation);
+
+struct plan_step {
+    int database;
+    enum lap lap;
+    char text[REASON_SIZE]; /* for a person */
+    struct core_time time;
+};
+struct plan {
+    char hash[PLAN_HASH_SIZE]; /* of what would be done: primaries, epochs, targets, levels, loss */
+    char refused[1024];        /* every reason; "" when it would run */
+    int targets[DATABASES_MAX]; /* by database; -1: none, or not part of it */
+    bool loss_known[DATABASES_MAX];
+    uint64_t loss_bytes[DATABASES_MAX];
+    struct core_time total;
+    char measured[ID_SIZE];
+    int steps_len;
+    struct plan_step steps[PLAN_STEPS_MAX];
+};
+/* request: group, database, node and accept_loss_bytes of a failover. */
+void core_plan(const struct core *core, const struct request_record *request,
+               struct plan *ret_plan);
+/* Laps of a failover of this database; forced: a person began it. */
+void core_times(const struct core *core, int database, bool forced,
+                struct core_time ret_times[LAPS], char ret_measured[ID_SIZE]);
 
 /* ---- the table of rules ---- */
 

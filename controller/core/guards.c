@@ -2,16 +2,74 @@
  * guards.c - what holds an automatic failover back (design §6, §8, §10 S11, S12).
  *
  * One ordered list of reasons: who doubts the failure first, then what policy says. It is the same
- * code for the decision, for `status` and for `explain`.
+ * code for the decision, for `status` and for `explain`: the decision takes the first that does not
+ * pass, `explain` shows them all.
  */
 #include "controller/core/private.h"
 
+#include <assert.h>
 #include <string.h>
 
 const char *const hold_names[] = {"",       "stall",  "blind",     "witness",   "paused",
                                   "manual", "budget", "candidate", "neighbour", NULL};
 
-static bool budget_spent(const struct core *core, int group, char *text, size_t size)
+static void check_stall(const struct core *core, struct core_check *check)
+{
+    uint64_t left =
+        core->now_ms < core->observe_until_ms ? core->observe_until_ms - core->now_ms : 0;
+    if (left > 0) {
+        check_set(check, "stall", false, -1,
+                  "this controller stood still for a while; it observes for another %llu ms",
+                  (unsigned long long)left);
+    } else {
+        check_set(check, "stall", true, -1, "this controller has not stood still lately");
+    }
+    check_value(check, "observes for %llu ms", (unsigned long long)left);
+    check_limit(check, "0 ms");
+}
+
+static void check_blind(const struct core *core, struct core_check *check)
+{
+    check_set(check, "blind", !core->blind, -1,
+              core->blind ? "every target fails for this controller at once: it doubts itself"
+                          : "this controller sees some target");
+    check_value(check, core->blind ? "every target fails" : "sees some target");
+    check_limit(check, "not every target at once");
+}
+
+static void check_witness(const struct core *core, int db, struct core_check *check)
+{
+    struct witness_verdict verdict;
+    witness_ask(core, db, &verdict);
+    check_set(check, "witness", verdict.agree, -1, "%s", verdict.text);
+    check_value(check, verdict.agree ? "all agree" : "not all agree");
+    check_limit(check, "all agree that it is down");
+}
+
+static void check_paused(const struct core *core, int g, struct core_check *check)
+{
+    const struct group_record *group = &core->groups[g].record;
+    if (group->paused) {
+        check_set(check, "paused", false, core->wall_ms - group->paused_wall_ms,
+                  "group %s is paused by %s: %.120s", group->name, group->paused_by,
+                  group->paused_reason);
+    } else {
+        check_set(check, "paused", true, -1, "group %s is not paused", group->name);
+    }
+    check_value(check, group->paused ? "paused" : "not paused");
+    check_limit(check, "not paused");
+}
+
+static void check_manual(const struct core *core, int g, struct core_check *check)
+{
+    const struct group_def *def = &core->def.groups[g];
+    check_set(check, "manual", def->automatic, -1, "automatic failover is %s for group %s",
+              def->automatic ? "on" : "off", def->name);
+    check_value(check, def->automatic ? "on" : "off");
+    check_limit(check, "on");
+}
+
+static void check_budget(const struct core *core, int group, struct core_check *check)
 {
     const struct policy_def *policy = &core->def.policy;
     const struct group_record *record = &core->groups[group].record;
@@ -24,22 +82,40 @@ static bool budget_spent(const struct core *core, int group, char *text, size_t 
             recent++;
         }
     }
-    if (recent < policy->budget_failovers) {
-        return false;
+    bool spent = recent >= policy->budget_failovers;
+    check_set(check, "budget", !spent, -1,
+              "%u automatic failovers completed in the last %llu min (limit %u)%s", recent,
+              (unsigned long long)(policy->budget_per_ms / 60000), policy->budget_failovers,
+              spent ? ": a person must decide" : "");
+    check_value(check, "%u", recent);
+    check_limit(check, "fewer than %u in %llu min", policy->budget_failovers,
+                (unsigned long long)(policy->budget_per_ms / 60000));
+}
+
+static void check_candidate(const struct core *core, int db, struct core_check *check)
+{
+    struct choice choice;
+    candidate_choose(core, db, false, &choice);
+    if (choice.chosen < 0) {
+        check_set(check, "candidate", false, -1, "no candidate: %.220s", choice.reason);
+        check_value(check, "nobody");
+    } else {
+        const struct instance_fact *fact = &core->databases[db].instances[choice.chosen].fact;
+        const char *node = instance_node(core, db, choice.chosen);
+        check_set(check, "candidate", true, (int64_t)(core->now_ms - fact->answered_ms),
+                  "%s would take over", node);
+        check_value(check, "%s", node);
     }
-    text_format(
-        text, size,
-        "%u automatic failovers completed in the last %llu min (limit %u): a person must decide",
-        recent, (unsigned long long)(policy->budget_per_ms / 60000), policy->budget_failovers);
-    return true;
+    check_limit(check, "at least one");
 }
 
 /* A fence names every instance on its node: each other primary there must have a candidate too. */
-static bool neighbour_holds(const struct core *core, int db, char *text, size_t size)
+static void check_neighbours(const struct core *core, int db, struct core_check *check)
 {
     int primary = core_primary(core, db);
-    int node = core->def.databases[db].instances[primary].node;
-    for (int other = 0; other < core->def.databases_len; other++) {
+    int node = primary < 0 ? -1 : core->def.databases[db].instances[primary].node;
+    int neighbours = 0;
+    for (int other = 0; other < core->def.databases_len && node >= 0; other++) {
         int there = core_primary(core, other);
         if (other == db || there < 0 || core->def.databases[other].instances[there].node != node ||
             is_moving(core, other)) {
@@ -47,54 +123,50 @@ static bool neighbour_holds(const struct core *core, int db, char *text, size_t 
         }
         struct choice choice;
         candidate_choose(core, other, false, &choice);
+        neighbours++;
         if (choice.chosen < 0) {
-            text_format(text, size,
-                        "fencing its node would stop %s too, which has no candidate: %.120s",
-                        core->def.databases[other].name, choice.reason);
-            return true;
+            check_set(check, "neighbour", false, -1,
+                      "fencing its node would stop %s too, which has no candidate: %.120s",
+                      core->def.databases[other].name, choice.reason);
+            check_value(check, "%s has no candidate", core->def.databases[other].name);
+            check_limit(check, "each has one");
+            return;
         }
     }
-    return false;
+    check_set(check, "neighbour", true, -1,
+              neighbours == 0 ? "no other primary is on its node"
+                              : "every other primary on its node has a candidate, and moves too");
+    check_value(check, "%d on its node", neighbours);
+    check_limit(check, "each has a candidate");
+}
+
+void hold_check(const struct core *core, int db, enum hold hold, struct core_check *check)
+{
+    int g = db_group(core, db);
+    switch (hold) {
+    case HOLD_STALL: check_stall(core, check); break;
+    case HOLD_BLIND: check_blind(core, check); break;
+    case HOLD_WITNESS: check_witness(core, db, check); break;
+    case HOLD_PAUSED: check_paused(core, g, check); break;
+    case HOLD_MANUAL: check_manual(core, g, check); break;
+    case HOLD_BUDGET: check_budget(core, g, check); break;
+    case HOLD_CANDIDATE: check_candidate(core, db, check); break;
+    case HOLD_NEIGHBOUR: check_neighbours(core, db, check); break;
+    case HOLD_NONE:
+    case HOLDS: assert(false); break;
+    }
 }
 
 enum hold hold_of(const struct core *core, int db, char *text, size_t size)
 {
-    int g = db_group(core, db);
-    const struct group_record *group = &core->groups[g].record;
-    struct witness_verdict verdict;
-    struct choice choice;
     text[0] = '\0';
-    if (core->now_ms < core->observe_until_ms) {
-        text_format(text, size,
-                    "this controller stood still for a while; it observes for another %llu ms",
-                    (unsigned long long)(core->observe_until_ms - core->now_ms));
-        return HOLD_STALL;
+    for (int hold = HOLD_NONE + 1; hold < HOLDS; hold++) {
+        struct core_check check;
+        hold_check(core, db, (enum hold)hold, &check);
+        if (!check.passes) {
+            text_copy(text, size, check.text);
+            return (enum hold)hold;
+        }
     }
-    if (core->blind) {
-        text_copy(text, size, "every target fails for this controller at once: it doubts itself");
-        return HOLD_BLIND;
-    }
-    witness_ask(core, db, &verdict);
-    if (!verdict.agree) {
-        text_copy(text, size, verdict.text);
-        return HOLD_WITNESS;
-    }
-    if (group->paused) {
-        text_format(text, size, "group %s is paused by %s: %.120s", group->name, group->paused_by,
-                    group->paused_reason);
-        return HOLD_PAUSED;
-    }
-    if (!core->def.groups[g].automatic) {
-        text_format(text, size, "automatic failover is off for group %s", group->name);
-        return HOLD_MANUAL;
-    }
-    if (budget_spent(core, g, text, size)) {
-        return HOLD_BUDGET;
-    }
-    candidate_choose(core, db, false, &choice);
-    if (choice.chosen < 0) {
-        text_format(text, size, "no candidate: %.220s", choice.reason);
-        return HOLD_CANDIDATE;
-    }
-    return neighbour_holds(core, db, text, size) ? HOLD_NEIGHBOUR : HOLD_NONE;
+    return HOLD_NONE;
 }

@@ -22,7 +22,10 @@
     X(ON_PROMOTED, "promoted")                                                                     \
     X(ON_PROMOTE_FAILED, "promotion failed")                                                       \
     X(ON_FORCED, "person forces")                                                                  \
-    X(ON_JOINED, "its node is fenced")
+    X(ON_JOINED, "its node is fenced")                                                             \
+    X(ON_RETRY, "person retries")                                                                  \
+    X(ON_SKIP, "person skips")                                                                     \
+    X(ON_ABANDON, "person abandons")
 
 enum rule_event {
 #define X(id, name) id,
@@ -30,6 +33,9 @@ enum rule_event {
 #undef X
         RULE_EVENTS
 };
+
+#define PROMOTE_MS 30000 /* one attempt, with the replay that it has to finish */
+#define ROUTES_MS  1500  /* of one look at a proxy, with its changes */
 
 typedef bool (*rule_guard)(const struct core *core, int db);
 typedef void (*rule_action)(struct core *core, int db);
@@ -51,6 +57,8 @@ struct core_rule {
 
 /* rules.c */
 bool core_rules_run(struct core *core, int db, enum rule_event on);
+/* Would a rule apply? Nothing changes. */
+bool core_rules_allow(const struct core *core, int db, enum rule_event on);
 /* What a state and an event may meet without a row, and why that is right; NULL: it must have one.
  */
 const char *core_rule_ignored(enum db_state state, enum rule_event on);
@@ -93,37 +101,42 @@ struct witness_verdict {
     char text[REASON_SIZE]; /* who disagrees, or who agreed */
 };
 void witness_ask(const struct core *core, int db, struct witness_verdict *ret);
+/*
+ * Every vote: this controller's, each other's, each standby's. if_it_failed: would each be able to
+ * convict the primary if it failed right now? Else: does it convict?
+ */
+#define WITNESSES_MAX (1 + PEERS_MAX + INSTANCES_MAX)
+int witness_votes(const struct core *core, int db, bool if_it_failed,
+                  struct core_check ret_checks[WITNESSES_MAX]);
 
 /* actions.c: guards and actions that the table names */
+/* clang-format off */
 #define CORE_GUARDS(X)                                                                             \
-    X(always)                                                                                      \
-    X(exactly_one_primary)                                                                         \
-    X(primary_seems_down)                                                                          \
-    X(primary_is_back)                                                                             \
-    X(nothing_holds) X(a_rule_holds_it_back) X(the_hold_changed) X(a_level_runs_late)              \
-        X(no_level_is_left) X(retry_is_due) X(the_old_primary_lives) X(a_candidate_passes)         \
-            X(choice_is_late) X(timeline_is_unexpected) X(candidate_is_primary)                    \
-                X(candidate_forked) X(candidate_can_be_asked_again) X(candidate_is_lost)           \
-                    X(promotion_runs_late) X(promotion_is_stuck) X(routes_agree) X(business_works) \
-                        X(it_takes_long) X(new_primary_fails) X(record_contradicts)                \
-                            X(record_is_parked) X(record_says_fence) X(record_says_choose)         \
-                                X(record_says_promote) X(record_says_redirect)                     \
-                                    X(record_says_verify) X(never_adopted) X(several_protest)      \
-                                        X(an_intruder_writes) X(an_intruder_may_be_fenced)         \
-                                            X(a_refence_runs_late) X(the_intruder_is_gone)
+    X(always) X(exactly_one_primary) X(primary_seems_down) X(primary_is_back) X(nothing_holds)     \
+    X(a_rule_holds_it_back) X(the_hold_changed) X(a_level_runs_late) X(no_level_is_left)           \
+    X(retry_is_due) X(the_old_primary_lives) X(a_candidate_passes) X(choice_is_late)               \
+    X(timeline_is_unexpected) X(candidate_is_primary) X(candidate_forked)                          \
+    X(candidate_can_be_asked_again) X(candidate_is_lost) X(promotion_runs_late)                    \
+    X(promotion_is_stuck) X(routes_agree) X(business_works) X(it_takes_long)                       \
+    X(new_primary_fails) X(record_contradicts) X(record_is_parked) X(record_says_fence)            \
+    X(record_says_choose) X(record_says_promote) X(record_says_redirect) X(record_says_verify)     \
+    X(never_adopted) X(several_protest) X(an_intruder_writes) X(an_intruder_may_be_fenced)         \
+    X(a_refence_runs_late) X(the_intruder_is_gone) X(may_retry_nothing) X(may_retry_fence)         \
+    X(may_retry_choice) X(may_retry_promotion) X(may_retry_redirect) X(may_retry_verify)           \
+    X(may_retry_wait) X(may_skip_redirect) X(may_skip_verify) X(may_be_abandoned)                  \
+    X(candidate_may_be_given_up)                                                                   
 #define CORE_ACTIONS(X)                                                                            \
-    X(nothing)                                                                                     \
-    X(drop_plans)                                                                                  \
-    X(adopt)                                                                                       \
-    X(suspect)                                                                                     \
-    X(let_go) X(revoke) X(join) X(say_held) X(start_levels) X(start_level) X(next_level)           \
-        X(call_for_fence) X(record_evidence) X(begin_choice) X(cancel_evidence) X(grant)           \
-            X(call_for_candidate) X(accept_loss) X(promote) X(observe_candidate) X(record_primary) \
-                X(refence) X(call_for_promotion) X(begin_redirect) X(begin_verify) X(close_move)   \
-                    X(abandon_move) X(finish_move) X(say_late) X(park) X(take_up_fence)            \
-                        X(take_up_choice) X(take_up_promotion) X(take_up_redirect)                 \
-                            X(take_up_verify) X(say_protest) X(say_intruder) X(fence_intruder)     \
-                                X(intruder_fenced) X(next_refence) X(forget_intruder)
+    X(nothing) X(drop_plans) X(adopt) X(suspect) X(let_go) X(revoke) X(join) X(say_held)           \
+    X(start_levels) X(start_level) X(next_level) X(call_for_fence) X(record_evidence)              \
+    X(begin_choice) X(cancel_evidence) X(grant) X(call_for_candidate) X(accept_loss)               \
+    X(promote) X(observe_candidate) X(record_primary) X(refence) X(call_for_promotion)             \
+    X(begin_redirect) X(begin_verify) X(close_move) X(abandon_move) X(finish_move) X(say_late)     \
+    X(park) X(take_up_fence) X(take_up_choice) X(take_up_promotion) X(take_up_redirect)            \
+    X(take_up_verify) X(say_protest) X(say_intruder) X(fence_intruder) X(intruder_fenced)          \
+    X(next_refence) X(forget_intruder) X(unpark) X(retry_fence) X(retry_choice)                    \
+    X(retry_promotion) X(retry_redirect) X(retry_verify) X(ask_again) X(skip_redirect)             \
+    X(skip_verify) X(give_back) X(give_up_candidate)
+/* clang-format on */
 #define X(name) bool name(const struct core *core, int db);
 CORE_GUARDS(X)
 #undef X
@@ -149,6 +162,38 @@ enum hold {
 };
 extern const char *const hold_names[];
 enum hold hold_of(const struct core *core, int db, char *ret_text, size_t size);
+
+/* One of them, with what was found and what is allowed. */
+void hold_check(const struct core *core, int db, enum hold hold, struct core_check *ret_check);
+
+/* candidate.c: as candidate_choose, when a person accepts such a loss */
+void candidate_choose_with(const struct core *core, int db, bool after_fence,
+                           uint64_t accept_loss_bytes, struct choice *ret_choice);
+
+/* steer.c: what a person may do to a workflow, each check with its value and limit */
+#define STEER_CHECKS_MAX 8
+/* Bits of enum db_state in which a person may be waited for by it at all. */
+uint64_t steer_states(enum request_kind kind);
+int steer_checks(const struct core *core, int db, enum request_kind kind,
+                 struct core_check ret_checks[STEER_CHECKS_MAX]);
+
+/* actions.c, for steer.c */
+void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
+                  uint32_t timeline);
+/* given_up NULL: it was seen to its end. */
+void move_end(struct core *core, int db, const char *given_up);
+void probe_all(struct core *core, int db);
+
+/* check.c */
+void check_set(struct core_check *check, const char *name, bool passes, int64_t age_ms,
+               const char *format, ...) __attribute__((format(printf, 5, 6)));
+void check_value(struct core_check *check, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void check_limit(struct core_check *check, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* times.c: a sum with something unknown in it is unknown */
+void times_add(struct core_time *total, const struct core_time *time);
 
 /* routes.c */
 void routes_review(struct core *core);
@@ -178,6 +223,11 @@ void alarms_review(struct core *core);
 
 /* requests.c */
 void requests_review(struct core *core);
+/* The databases that this request means. */
+bool request_means(const struct core *core, const struct request_record *request, int db);
+/* Every reason against a failover now, added to `text`; true if there is one. */
+bool failover_refused(const struct core *core, const struct request_record *request, int db,
+                      char *text, size_t size);
 
 /* workflow.c */
 struct move_record *move_start(struct core *core, int db);

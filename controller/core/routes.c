@@ -10,9 +10,8 @@
 
 #include <string.h>
 
-#define LOOK_MS      1000 /* between looks at a proxy that agrees */
-#define AGAIN_MS     200  /* after one that did not */
-#define OPERATION_MS 1500 /* of one look, with its changes */
+#define LOOK_MS  1000 /* between looks at a proxy that agrees */
+#define AGAIN_MS 200  /* after one that did not */
 #define SILENT_MS                                                                                  \
     3000 /* a proxy that has not answered for that long is silent: it blocks nobody                \
           */
@@ -48,7 +47,6 @@ static int database_target(const struct core *core, int db)
     case DB_HELD:
     case DB_REDIRECTING:
     case DB_VERIFYING:
-    case DB_CLOSING:
         return d->permit_known && d->permit.state == PERMIT_GRANTED ? core_primary(core, db) : -2;
     case DB_FENCING:
     case DB_FENCE_WAIT:
@@ -59,7 +57,7 @@ static int database_target(const struct core *core, int db)
     case DB_PROMOTING:
     case DB_PROMOTE_WAIT:
     case DB_RECORDING: return -1;
-    default: return -2;
+    default: return -2; /* closing, too: a permit given back counts only once it is recorded */
     }
 }
 
@@ -152,7 +150,7 @@ static void ask_proxy(struct core *core, int proxy)
     }
     struct effect *effect = effect_add(core, EFFECT_ROUTES);
     effect->step = ++core->next_step;
-    effect->deadline_ms = core->now_ms + OPERATION_MS;
+    effect->deadline_ms = core->now_ms + ROUTES_MS;
     effect->routes.proxy = proxy;
     effect->routes.wishes_len = len;
     memcpy(effect->routes.wishes, wishes, sizeof wishes[0] * (size_t)len);
@@ -161,7 +159,7 @@ static void ask_proxy(struct core *core, int proxy)
     }
     core->proxy_steps[proxy] = effect->step;
     state->busy = true;
-    state->next_ms = core->now_ms + OPERATION_MS + LOOK_MS; /* if no outcome ever comes */
+    state->next_ms = core->now_ms + ROUTES_MS + LOOK_MS; /* if no outcome ever comes */
 }
 
 void routes_review(struct core *core)

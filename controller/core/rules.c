@@ -88,6 +88,20 @@ static const struct core_rule rules[] = {
   { "R-D3",  BIT(DB_VERIFYING),      ON_REVIEW,         WHEN(business_works),             DB_CLOSING,       ACT(close_move),          "the new primary takes writes and its services are well" },
   { "R-D4",  BIT(DB_REDIRECTING)|BIT(DB_VERIFYING), ON_REVIEW, WHEN(it_takes_long),       STAY,             ACT(say_late),            "the switch is not complete: a person should look why" },
   { "R-D5",  BIT(DB_CLOSING),        ON_SAVED,          WHEN(always),                     DB_NORMAL,        ACT(finish_move),         "the move is over" },
+  /* a person steers */
+  { "R-K1",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_nothing),          DB_NORMAL,        ACT(unpark),              "the records agree again, and nothing is under way" },
+  { "R-K2",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_fence),            DB_FENCING,       ACT(retry_fence),         "as after a change of leader: the fence is done again" },
+  { "R-K3",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_choice),           DB_CHOOSING,      ACT(retry_choice),        "as after a change of leader: the standbys are heard anew" },
+  { "R-K4",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_promotion),        DB_PROMOTE_WAIT,  ACT(retry_promotion),     "as after a change of leader: look before asking again" },
+  { "R-K5",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_redirect),         DB_REDIRECTING,   ACT(retry_redirect),      "as after a change of leader: routes are reconciled" },
+  { "R-K6",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_verify),           DB_VERIFYING,     ACT(retry_verify),        "as after a change of leader: it must be seen to work" },
+  { "R-K7",  BIT(DB_FENCE_WAIT),     ON_RETRY,          WHEN(may_retry_wait),             DB_FENCING,       ACT(start_levels),        "a person does not wait for the next round of levels" },
+  { "R-K8",  BIT(DB_CHOICE_WAIT),    ON_RETRY,          WHEN(may_retry_wait),             DB_CHOOSING,      ACT(begin_choice),        "a person has mended a standby: all are heard again" },
+  { "R-K9",  BIT(DB_PROMOTE_WAIT),   ON_RETRY,          WHEN(may_retry_wait),             STAY,             ACT(ask_again),           "a person has mended the candidate: it may be asked again" },
+  { "R-K10", BIT(DB_REDIRECTING)|BIT(DB_PARKED), ON_SKIP, WHEN(may_skip_redirect),        DB_VERIFYING,     ACT(skip_redirect),       "a person does not wait for every proxy: each is reconciled all the same" },
+  { "R-K11", BIT(DB_VERIFYING)|BIT(DB_PARKED), ON_SKIP, WHEN(may_skip_verify),            DB_CLOSING,       ACT(skip_verify),         "a person ends the move without seeing it work, and the incident says so" },
+  { "R-K12", BIT(DB_FENCE_WAIT)|HAS_PROOF|BIT(DB_PARKED), ON_ABANDON, WHEN(may_be_abandoned), DB_CLOSING,  ACT(give_back),           "nobody was promoted: the old primary alone gets a permit, under a new epoch" },
+  { "R-K13", BIT(DB_PROMOTE_WAIT)|BIT(DB_PARKED), ON_ABANDON, WHEN(candidate_may_be_given_up), DB_REVOKING, ACT(give_up_candidate),  "a granted candidate counts as a primary: it is fenced before it is given up" },
 };
 /* clang-format on */
 
@@ -125,28 +139,42 @@ static void check_invariants(const struct core *core, int db)
     }
 }
 
+static const struct core_rule *find_rule(const struct core *core, int db, enum rule_event on)
+{
+    for (int i = 0; i < RULES_LEN; i++) {
+        const struct core_rule *rule = &rules[i];
+        if (rule->on == on && (rule->from & BIT(core->databases[db].state)) != 0 &&
+            rule->when(core, db)) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
 bool core_rules_run(struct core *core, int db, enum rule_event on)
 {
     struct database_state *d = &core->databases[db];
-    for (int i = 0; i < RULES_LEN; i++) {
-        const struct core_rule *rule = &rules[i];
-        if (rule->on != on || (rule->from & BIT(d->state)) == 0 || !rule->when(core, db)) {
-            continue;
-        }
-        enum db_state from = d->state;
-        if (rule->to != STAY) {
-            d->state = (enum db_state)rule->to;
-            d->since_ms = core->now_ms;
-            d->late_noted = false;
-        }
-        rule->act(core, db);
-        bool quiet = rule->on == ON_NOT_LEADING || from == DB_OBSERVING;
-        note(core, quiet && d->state == DB_NORMAL ? NOTE_DEBUG : NOTE_INFO, rule->id, db, (int)from,
-             (int)d->state, "%s", rule->why);
-        check_invariants(core, db);
-        return true;
+    const struct core_rule *rule = find_rule(core, db, on);
+    if (rule == NULL) {
+        return false;
     }
-    return false;
+    enum db_state from = d->state;
+    if (rule->to != STAY) {
+        d->state = (enum db_state)rule->to;
+        d->since_ms = core->now_ms;
+        d->late_noted = false;
+    }
+    rule->act(core, db);
+    bool quiet = rule->on == ON_NOT_LEADING || from == DB_OBSERVING;
+    note(core, quiet && d->state == DB_NORMAL ? NOTE_DEBUG : NOTE_INFO, rule->id, db, (int)from,
+         (int)d->state, "%s", rule->why);
+    check_invariants(core, db);
+    return true;
+}
+
+bool core_rules_allow(const struct core *core, int db, enum rule_event on)
+{
+    return find_rule(core, db, on) != NULL;
 }
 
 int core_rules_len(void)
@@ -208,6 +236,20 @@ const char *core_rule_ignored(enum db_state state, enum rule_event on)
                    : "the request is refused with the state's name";
     case ON_JOINED:
         return (BEFORE_THE_FENCE & BIT(state)) != 0 ? NULL : "it moves already, or has no permit";
+    case ON_RETRY:
+        return ((BIT(DB_PARKED) | BIT(DB_FENCE_WAIT) | BIT(DB_CHOICE_WAIT) | BIT(DB_PROMOTE_WAIT)) &
+                BIT(state)) != 0
+                   ? NULL
+                   : "it does not wait for a person: the request is refused";
+    case ON_SKIP:
+        return ((BIT(DB_PARKED) | BIT(DB_REDIRECTING) | BIT(DB_VERIFYING)) & BIT(state)) != 0
+                   ? NULL
+                   : "no step that may be skipped: the request is refused";
+    case ON_ABANDON:
+        return ((BIT(DB_PARKED) | BIT(DB_FENCE_WAIT) | HAS_PROOF | BIT(DB_PROMOTE_WAIT)) &
+                BIT(state)) != 0
+                   ? NULL
+                   : "nothing that may be given up here: the request is refused";
     default: return NULL;
     }
 }
