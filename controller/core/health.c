@@ -36,9 +36,12 @@ static void take_good(struct health *health, const struct profile *profile, uint
     health->starting_since_ms = 0;
     health->last_good_ms = now_ms;
     health->goods++;
-    /* What was never down needs one good finding only; what was down must prove itself. */
+    /* What was never down needs one good finding only; what was down must prove itself. But one
+     * good finding ends the conviction: nobody is fenced while it answers. */
     if (health->is == OPINION_UNKNOWN || health->goods >= profile->rise) {
         set_opinion(health, OPINION_UP, now_ms);
+    } else if (health->is == OPINION_DOWN) {
+        set_opinion(health, OPINION_UNKNOWN, now_ms);
     }
 }
 
@@ -133,7 +136,8 @@ static void take_standby_wal(struct database_state *d, struct instance_state *st
     }
     if (d->proven_ms == 0 || fact->asked_ms < d->proven_ms) {
         state->still_findings = 0;
-    } else if (known && state->still_findings > 0 && fact->receive_lsn == state->fact.receive_lsn) {
+    } else if (known && state->still_findings > 0 && state->fact.asked_ms >= d->proven_ms &&
+               fact->receive_lsn == state->fact.receive_lsn) {
         state->still_findings++;
     } else {
         state->still_findings = 1;
