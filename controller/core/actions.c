@@ -599,8 +599,8 @@ void start_levels(struct core *core, int db)
     start_level(core, db);
 }
 
-/* One fence of a node serves every database that waits for it, if it began after their revocations.
- */
+/* One fence of a node serves every database that waits for it, if it began after their revocations,
+ * and at no level that has given this one no proof already. */
 static bool share_fence(struct core *core, int db, const struct move_record *move)
 {
     struct database_state *d = state_of(core, db);
@@ -608,7 +608,7 @@ static bool share_fence(struct core *core, int db, const struct move_record *mov
         const struct database_state *o = &core->databases[other];
         const struct move_record *theirs = core_move_of(core, other);
         if (other != db && theirs != NULL && o->state == DB_FENCING && o->step != 0 &&
-            strcmp(theirs->fence_node, move->fence_node) == 0 &&
+            strcmp(theirs->fence_node, move->fence_node) == 0 && o->level >= d->level &&
             o->step_started_ms >= d->revoked_ms) {
             d->step = o->step;
             d->level = o->level;
