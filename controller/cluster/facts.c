@@ -35,9 +35,9 @@ static struct cause_row row_of(enum cause cause)
     case CAUSE_STARTING: return (struct cause_row){FAULT_SOFTWARE, true};
     case CAUSE_STOPPING: return (struct cause_row){FAULT_SOFTWARE, true};
     case CAUSE_READ_ONLY: return (struct cause_row){FAULT_SOFTWARE, false};
-    case CAUSE_IN_RECOVERY: return (struct cause_row){FAULT_DATA, true};
+    case CAUSE_IN_RECOVERY: return (struct cause_row){FAULT_DATA, false};
     case CAUSE_TOO_MANY: return (struct cause_row){FAULT_SOFTWARE, false};
-    case CAUSE_NO_SPACE: return (struct cause_row){FAULT_HARDWARE, true};
+    case CAUSE_NO_SPACE: return (struct cause_row){FAULT_HARDWARE, false};
     case CAUSE_WRONG_SYSTEM: return (struct cause_row){FAULT_DATA, false};
     case CAUSE_CREDENTIALS: return (struct cause_row){FAULT_SECURITY, false};
     case CAUSE_CERTIFICATE: return (struct cause_row){FAULT_SECURITY, false};

@@ -80,16 +80,28 @@ static void key_of(char *key, size_t size, const char *what, const char *name)
 }
 
 /* An alarm for as long as `on` holds. */
-static void standing(struct core *core, int group, bool on, const char *what, const char *name,
-                     const char *command, const char *text)
+static void lasting(struct core *core, int group, bool on, bool wakes, const char *what,
+                    const char *name, const char *command, const char *text)
 {
     char key[NAME_SIZE * 2];
     key_of(key, sizeof key, what, name);
     if (on) {
-        alarm_set(core, group, false, key, command, "%s", text);
+        alarm_set(core, group, wakes, key, command, "%s", text);
     } else {
         alarm_clear(core, group, key);
     }
+}
+
+static void standing(struct core *core, int group, bool on, const char *what, const char *name,
+                     const char *command, const char *text)
+{
+    lasting(core, group, on, false, what, name, command, text);
+}
+
+/* It takes no writes, and only a person may decide what to do (failures.md E5, E13, E14). */
+static bool freezes(enum cause cause)
+{
+    return cause == CAUSE_IN_RECOVERY || cause == CAUSE_NO_SPACE || cause == CAUSE_WRONG_SYSTEM;
 }
 
 static void review_redundancy(struct core *core, int db)
@@ -136,8 +148,8 @@ static void review_primary(struct core *core, int db)
                 core->def.databases[db].name, instance_node(core, db, primary), cause_names[cause],
                 state->detail);
     if (on || cause == CAUSE_OK || d->state != DB_NORMAL) {
-        standing(core, db_group(core, db), on, "primary", core->def.databases[db].name,
-                 "failoverctl status", text);
+        lasting(core, db_group(core, db), on, freezes(cause), "primary",
+                core->def.databases[db].name, "failoverctl status", text);
     }
 }
 
