@@ -131,6 +131,22 @@ static void review_redundancy(struct core *core, int db)
              "set synchronous_standby_names as declared, or change the definition", text);
 }
 
+/* What an earlier leader called for, and nobody needs any more. */
+static void review_settled(struct core *core, int db)
+{
+    static const char *const whats[] = {"held", "fence", "choice", "promotion", "switch", "parked"};
+    const struct database_state *d = &core->databases[db];
+    int primary = core_primary(core, db);
+    if (d->state != DB_NORMAL || primary < 0 || d->instances[primary].health.is != OPINION_UP) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof whats / sizeof whats[0]; i++) {
+        char key[NAME_SIZE * 2];
+        key_of(key, sizeof key, whats[i], core->def.databases[db].name);
+        alarm_clear(core, db_group(core, db), key);
+    }
+}
+
 /* The primary answers, but something is wrong that is no reason for a failover (design §6). */
 static void review_primary(struct core *core, int db)
 {
@@ -183,6 +199,7 @@ void alarms_review(struct core *core)
         return;
     }
     for (int db = 0; db < core->def.databases_len; db++) {
+        review_settled(core, db);
         review_redundancy(core, db);
         review_primary(core, db);
     }
