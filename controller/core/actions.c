@@ -567,6 +567,7 @@ static void begin_move(struct core *core, int db)
     move->from_timeline = d->permit.timeline;
     move->system_id = d->permit.system_id;
     d->permit.state = PERMIT_REVOKED;
+    d->counted_term = core->term; /* it is this leader's own */
     dirty_permit(core, db);
     await_save(core, db, dirty_group(core, db_group(core, db)));
 }
@@ -1028,9 +1029,14 @@ void park(struct core *core, int db)
 
 /* ---- taking over: the record says what may be under way; the world is looked at again ---- */
 
+/* A leader that reads its records again, since a save's answer was lost, has not died. */
 static uint32_t one_more_life(struct core *core, int db)
 {
-    core_move(core, db)->lives++;
+    struct database_state *d = state_of(core, db);
+    if (d->counted_term != core->term) {
+        d->counted_term = core->term;
+        core_move(core, db)->lives++;
+    }
     return dirty_group(core, db_group(core, db));
 }
 

@@ -145,6 +145,7 @@ struct database_state {
     uint32_t step;
     uint64_t step_started_ms;
     uint64_t step_deadline_ms; /* by when the driver must have reported */
+    int64_t counted_term;      /* the term that is counted among the running move's lives */
     int level;                 /* of the fence_node's levels: running or to run next */
     int fence_round;
     uint64_t retry_ms;   /* the next attempt of what failed; 0: none */
