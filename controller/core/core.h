@@ -29,7 +29,7 @@
 
 #define PEERS_MAX    4
 #define REQUESTS_MAX 8
-#define EFFECTS_MAX  96
+#define EFFECTS_MAX  256 /* each of eight databases may suspect, fence and say so in one event */
 #define NEVER        UINT64_MAX
 
 /* ---- states ---- */
