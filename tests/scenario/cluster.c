@@ -114,7 +114,7 @@ static bool each_list(struct world *world, char *value,
 static bool set_sync(struct world *world, const char *name, char *members)
 {
     char database[NAME_SIZE];
-    snprintf(database, sizeof database, "%s", name);
+    snprintf(database, sizeof database, "%.*s", NAME_SIZE - 1, name);
     char *colon = strchr(database, ':');
     if (colon == NULL) {
         return false;
