@@ -67,6 +67,9 @@ struct command {
 extern const struct command commands[];
 extern const int commands_len;
 
+/* What `failoverctl help COMMAND` shows. */
+void command_help_print(FILE *to, const struct command *command);
+
 static inline bool ctl_given(const struct ctl *ctl, enum ctl_option option)
 {
     return (ctl->given & OPT(option)) != 0;
@@ -96,6 +99,7 @@ enum ctl_exit ctl_request(struct ctl *ctl);
 enum ctl_exit ctl_incident(struct ctl *ctl);
 enum ctl_exit ctl_events(struct ctl *ctl);
 enum ctl_exit ctl_rules(struct ctl *ctl);
+enum ctl_exit ctl_reference(struct ctl *ctl);
 enum ctl_exit ctl_setup_sql(struct ctl *ctl);
 enum ctl_exit ctl_help(struct ctl *ctl);
 

@@ -142,6 +142,15 @@ const struct command commands[] = {
              "  failoverctl rules --format dot | dot -Tsvg >rules.svg\n",
      .takes = OPT(OPT_FORMAT),
      .run = ctl_rules},
+    {.name = "reference",
+     .args = "rules|settings|commands|exit-codes|keys",
+     .about = "a page of the reference, in Markdown, as it is compiled in",
+     .help = "Needs no controller.\n"
+             "\n"
+             "  failoverctl reference settings >settings.md\n",
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_reference},
     {.name = "setup-sql",
      .args = "DBNAME [--user ROLE]",
      .about = "print the role, grants and heartbeat table that a database needs",

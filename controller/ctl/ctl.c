@@ -72,17 +72,16 @@ static void print_help(FILE *to)
         to,
         "\nThe controller's socket is --socket (several are tried in turn), else $FAILOVER_SOCKET\n"
         "(several separated by \":\"), else what %s says, else %s.\n"
-        "\nExit codes:\n"
-        "  0  done\n"
-        "  1  refused: nothing was changed, and every reason was printed\n"
-        "  2  the command line or the input is wrong: nothing was asked of anybody\n"
-        "  3  still running, or unknown: printed with the id to ask again (failoverctl request ID)\n"
-        "  4  no controller could be reached\n"
-        "\nfailoverctl help COMMAND has examples; failoverctl --version tells the version.\n",
+        "\nExit codes:\n",
         CTL_LOCAL_FILE, CTL_DEFAULT_SOCKET);
+#define X(id, help) (void)fprintf(to, "  %d  %s\n", (int)(id), help);
+    CTL_EXIT_LIST(X)
+#undef X
+    (void)fputs(
+        "\nfailoverctl help COMMAND has examples; failoverctl --version tells the version.\n", to);
 }
 
-static void print_command(FILE *to, const struct command *command)
+void command_help_print(FILE *to, const struct command *command)
 {
     (void)fprintf(to, "failoverctl %s: %s.\n\nusage: failoverctl %s %s\n\n%s\noptions:\n",
                   command->name, command->about, command->name, command->args, command->help);
@@ -126,7 +125,7 @@ enum ctl_exit ctl_help(struct ctl *ctl)
     if (command == NULL) {
         return unknown_command(ctl, ctl->words[0]);
     }
-    print_command(stdout, command);
+    command_help_print(stdout, command);
     return CTL_DONE;
 }
 
@@ -389,7 +388,7 @@ static enum ctl_exit run(struct ctl *ctl)
         return CTL_USAGE;
     }
     if (ctl_given(ctl, OPT_HELP)) {
-        print_command(stdout, ctl->command);
+        command_help_print(stdout, ctl->command);
         return CTL_DONE;
     }
     enum ctl_exit result = check_words(ctl);
