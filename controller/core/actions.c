@@ -567,6 +567,7 @@ static void begin_move(struct core *core, int db)
     move->from_timeline = d->permit.timeline;
     move->system_id = d->permit.system_id;
     d->permit.state = PERMIT_REVOKED;
+    d->lying_levels = 0;
     d->counted_term = core->term; /* it is this leader's own */
     dirty_permit(core, db);
     await_save(core, db, dirty_group(core, db_group(core, db)));
@@ -631,7 +632,8 @@ void start_level(struct core *core, int db)
     if (share_fence(core, db, move)) {
         return;
     }
-    while (d->level < def->levels_len && def->levels[d->level].method == FENCE_OPERATOR) {
+    while (d->level < def->levels_len && (def->levels[d->level].method == FENCE_OPERATOR ||
+                                          (d->lying_levels & (1u << d->level)) != 0)) {
         d->level++;
     }
     if (d->level >= def->levels_len) {
@@ -735,6 +737,19 @@ void begin_choice(struct core *core, int db)
     probe_all(core, db);
 }
 
+/* Its next proof would be worth as little, and each one is a chance to promote beside a living
+ * primary. */
+static void distrust_level(struct core *core, int db, const struct move_record *move)
+{
+    const struct node_def *node = &core->def.nodes[definition_node(&core->def, move->fence_node)];
+    const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
+    for (int level = 0; level < node->levels_len; level++) {
+        if (strcmp(node->levels[level].name, last->level) == 0) {
+            state_of(core, db)->lying_levels |= 1u << level;
+        }
+    }
+}
+
 void cancel_evidence(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
@@ -742,6 +757,7 @@ void cancel_evidence(struct core *core, int db)
     char key[NAME_SIZE * 2];
     note(core, NOTE_ERROR, "R-V10", db, -1, -1,
          "%s accepted a write after it was proven fenced: the proof is void", move->fence_node);
+    distrust_level(core, db, move);
     move->phase = PHASE_FENCE;
     move->evidence_len = 0;
     d->proven_ms = 0;
@@ -885,6 +901,7 @@ void refence(struct core *core, int db)
     move->phase = PHASE_FENCE;
     move->lives = 0;
     d->permit.state = PERMIT_REVOKED;
+    d->lying_levels = 0;
     d->proven_ms = 0;
     d->step = 0;
     dirty_permit(core, db);

@@ -147,6 +147,7 @@ struct database_state {
     uint64_t step_deadline_ms; /* by when the driver must have reported */
     int64_t counted_term;      /* the term that is counted among the running move's lives */
     int level;                 /* of the fence_node's levels: running or to run next */
+    uint32_t lying_levels; /* bits: proved a death that was none; not asked again in this move */
     int fence_round;
     uint64_t retry_ms;   /* the next attempt of what failed; 0: none */
     uint64_t revoked_ms; /* when this life's revoking write was acknowledged or confirmed */
