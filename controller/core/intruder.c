@@ -82,6 +82,13 @@ bool an_intruder_writes(const struct core *core, int db)
     return (d->intruder == 0 || again) && find_intruder(core, db) >= 0;
 }
 
+/* Never the last one that takes writes (failures.md I9, I15): then a person decides. */
+static bool primary_is_well(const struct core *core, int db)
+{
+    int primary = core_primary(core, db);
+    return primary >= 0 && core->databases[db].instances[primary].health.is == OPINION_UP;
+}
+
 bool an_intruder_may_be_fenced(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
@@ -89,7 +96,7 @@ bool an_intruder_may_be_fenced(const struct core *core, int db)
     return d->intruder != 0 && !d->intruder_over && d->intruder_step == 0 &&
            core->ticket_saved >= d->intruder_ticket && record != NULL &&
            record->refences <= REFENCES_MAX && !core->groups[db_group(core, db)].record.paused &&
-           !node_is_needed(core, intruder_node(core, db)) &&
+           primary_is_well(core, db) && !node_is_needed(core, intruder_node(core, db)) &&
            d->intruder_level < intruder_node(core, db)->levels_len;
 }
 
@@ -130,7 +137,11 @@ void say_intruder(struct core *core, int db)
         record->refences > REFENCES_MAX ? "; it was fenced as often as is allowed" : "";
     text_format(key, sizeof key, "primaries_seen.%s", core->def.databases[db].name);
     text_format(command, sizeof command,
-                "stop PostgreSQL on %s; do not start it again before it is rebuilt", node);
+                primary_is_well(core, db)
+                    ? "stop PostgreSQL on %s; do not start it again before it is rebuilt"
+                    : "nothing is fenced, since %s takes writes and the recorded primary does not: "
+                      "decide which of them is the primary, and stop the other",
+                node);
     alarm_set(core, g, true, key, command,
               "%s: %d primaries seen: %s takes writes, the recorded primary is %s%s",
               core->def.databases[db].name, core_primaries_seen(core, db), node, record->primary,
