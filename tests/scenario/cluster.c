@@ -6,9 +6,9 @@
  *           [levels=power,switch,operator] [proxies=2] [services=yes] [budget=2]
  *           [objectives=1h,2h,24h] [cold=yes]
  *
- * `*` marks the primary at the start. Without `sync` a database waits for all its standbys. A node
- * may carry several databases. `cold=yes` shows the start too; else the transcript begins with an
- * adopted cluster at rest.
+ * `*` marks the primary at the start (two of them: a person's doing). Without `sync` a database
+ * waits for all its standbys. A node may carry several databases. `cold=yes` shows the start too;
+ * else the transcript begins with an adopted cluster at rest.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +47,7 @@ static bool add_database(struct world *world, const char *name, char *members)
     snprintf(database->dbname, sizeof database->dbname, "%s", name);
     database->durability = DURABILITY_SYNC;
     database->max_lag_bytes = UINT64_C(16) << 20;
+    int primaries = 0;
     char *save = NULL;
     for (char *at = strtok_r(members, ",", &save); at != NULL; at = strtok_r(NULL, ",", &save)) {
         size_t len = strlen(at);
@@ -72,7 +73,11 @@ static bool add_database(struct world *world, const char *name, char *members)
                                              .lsn = 0x1000000,
                                              .system_id = 7000 + (uint64_t)db,
                                              .sync_on = primary};
-        world->truth[db].promoted = primary ? i : world->truth[db].promoted;
+        if (primary && primaries++ > 0) {
+            world->truth[db].split_by_hand = true;
+        } else if (primary) {
+            world->truth[db].promoted = i;
+        }
     }
     struct sync_entry_def *entry = &database->sync[0];
     for (int i = 0; i < database->instances_len; i++) {
@@ -271,7 +276,9 @@ static bool take_option(struct world *world, const char *key, char *value, struc
         for (int db = 0; db < def->databases_len; db++) {
             def->databases[db].durability = DURABILITY_ASYNC;
             def->databases[db].sync_len = 0;
-            world->pg[db][world->truth[db].promoted].sync_on = false;
+            for (int i = 0; i < def->databases[db].instances_len; i++) {
+                world->pg[db][i].sync_on = false;
+            }
         }
     } else if (strcmp(key, "max-lag") == 0) {
         for (int db = 0; db < def->databases_len && script_bytes(value, &bytes); db++) {

@@ -353,7 +353,7 @@ static void on_probe_due(struct world *world, const struct args *args)
         return;
     }
     struct target *target = &controller->targets[args->a];
-    if (target->armed_ms != args->n || put_off(world, on_probe_due, args)) {
+    if (target->armed != args->n || put_off(world, on_probe_due, args)) {
         return;
     }
     struct probing *probing = calloc(1, sizeof *probing);
@@ -383,12 +383,12 @@ static void arm_probe(struct world *world, int c, int t)
         return;
     }
     due = due > world->now_ms ? due : world->now_ms;
-    target->armed_ms = due;
+    target->armed++;
     world_at(world, due, on_probe_due,
              &(struct args){.controller = c,
                             .life = controller->life,
                             .a = t,
-                            .n = due,
+                            .n = target->armed,
                             .m = controller->targets_life});
 }
 

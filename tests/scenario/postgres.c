@@ -20,7 +20,9 @@ bool postgres_up(const struct world *world, int db, int i)
 
 static bool works(const struct world *world, int db, int i)
 {
-    return postgres_up(world, db, i) && !world->pg[db][i].hung;
+    const struct postgres *pg = &world->pg[db][i];
+    return postgres_up(world, db, i) && !pg->hung && pg->cause != CAUSE_STARTING &&
+           pg->cause != CAUSE_STOPPING;
 }
 
 int postgres_upstream(const struct world *world, int db, int i)
@@ -106,7 +108,7 @@ static void settle(struct world *world, int db)
         pg->lsn += truth->rate_bytes_per_s * passed_ms / 1000;
         follow(world, db);
         uint64_t acked = pg->sync_on ? confirmed_lsn(world, db, i) : pg->lsn;
-        if (pg->line != truth->newest_line && passed_ms > 0) {
+        if (pg->line != truth->newest_line && passed_ms > 0 && !truth->split_by_hand) {
             world_break(world, "S1: %s on %s acknowledges on a line that another has left",
                         world->def.databases[db].name,
                         world->def.nodes[world->def.databases[db].instances[i].node].name);

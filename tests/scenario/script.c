@@ -221,8 +221,13 @@ static void unhang(struct world *world, int db, int i)
     world->pg[db][i].hung = false;
 }
 
+/* It comes back as what it was: a former primary as a second one, since no guard holds it down. */
 static void start(struct world *world, int db, int i)
 {
+    const struct postgres *pg = &world->pg[db][i];
+    if (pg->role == ROLE_PRIMARY && pg->line != world->truth[db].newest_line) {
+        world->truth[db].split_by_hand = true;
+    }
     postgres_start(world, db, i);
 }
 
@@ -256,13 +261,14 @@ static void by_hand(struct world *world, int db, int i)
     world->pg[db][i].role = ROLE_PRIMARY;
     world->pg[db][i].timeline++;
     world->pg[db][i].line = world->next_line++;
-    world->pg[db][i].sync_on = true; /* nobody follows it, so that nothing is acknowledged */
+    world->pg[db][i].sync_on = false;
+    world->truth[db].split_by_hand = true;
 }
 
 static void by_hand_standby(struct world *world, int db, int i)
 {
-    by_hand(world, db, i);
-    world->pg[db][i].role = ROLE_STANDBY;
+    world->pg[db][i].timeline++;
+    world->pg[db][i].line = world->next_line++;
 }
 
 static void with_sync(struct world *world, int db, int i)

@@ -284,16 +284,6 @@ struct saving {
     void *values[SAVE_ITEMS_MAX];
 };
 
-static void *copy_of(const void *value, size_t size)
-{
-    void *copy = malloc(size);
-    if (copy == NULL) {
-        abort();
-    }
-    memcpy(copy, value, size);
-    return copy;
-}
-
 static struct stored *incident_key(struct world *world, const char *id,
                                    struct stored_incident **ret)
 {
@@ -444,16 +434,44 @@ static void on_save_arrives(struct world *world, const struct args *args)
         at = world->now_ms + SAVE_MS;
     }
     reply.n = (uint64_t)world->store.revision;
-    for (int i = 0; i < saving->items_len; i++) {
-        free(saving->values[i]);
-    }
     world_at(world, at, on_saved, &reply);
+}
+
+static const void *record_of(const struct core *core, const struct save_item *item,
+                             size_t *ret_size)
+{
+    switch (item->kind) {
+    case SAVE_GROUP:
+        *ret_size = sizeof(struct group_record);
+        return &core->groups[item->index].record;
+    case SAVE_INCIDENT:
+        *ret_size = sizeof(struct incident_record);
+        return &core->groups[item->index].incident;
+    case SAVE_PERMIT:
+        *ret_size = sizeof(struct permit_record);
+        return &core->databases[item->index].permit;
+    case SAVE_REQUEST:
+        *ret_size = sizeof(struct request_record);
+        return &core->requests[item->index].record;
+    }
+    abort();
+}
+
+static size_t padded(size_t size)
+{
+    return (size + 15) & ~(size_t)15;
 }
 
 void store_save(struct world *world, int c, const struct effect *effect)
 {
     const struct core *core = world->controllers[c].core;
-    struct saving *saving = calloc(1, sizeof *saving);
+    size_t size = sizeof(struct saving);
+    for (int i = 0; i < effect->save.items_len; i++) {
+        size_t one;
+        record_of(core, &effect->save.items[i], &one);
+        size += padded(one);
+    }
+    struct saving *saving = calloc(1, size); /* the copies stand behind it */
     if (saving == NULL) {
         abort();
     }
@@ -463,25 +481,12 @@ void store_save(struct world *world, int c, const struct effect *effect)
     world->store.next_answer = ANSWER_GIVEN;
     saving->items_len = effect->save.items_len;
     memcpy(saving->items, effect->save.items, sizeof saving->items);
+    char *at = (char *)(saving + 1);
     for (int i = 0; i < saving->items_len; i++) {
-        int index = saving->items[i].index;
-        switch (saving->items[i].kind) {
-        case SAVE_GROUP:
-            saving->values[i] = copy_of(&core->groups[index].record, sizeof(struct group_record));
-            break;
-        case SAVE_INCIDENT:
-            saving->values[i] =
-                copy_of(&core->groups[index].incident, sizeof(struct incident_record));
-            break;
-        case SAVE_PERMIT:
-            saving->values[i] =
-                copy_of(&core->databases[index].permit, sizeof(struct permit_record));
-            break;
-        case SAVE_REQUEST:
-            saving->values[i] =
-                copy_of(&core->requests[index].record, sizeof(struct request_record));
-            break;
-        }
+        size_t one;
+        const void *value = record_of(core, &saving->items[i], &one);
+        saving->values[i] = memcpy(at, value, one);
+        at += padded(one);
     }
     struct args args = to(world, c);
     args.memory = saving;

@@ -22,7 +22,7 @@ struct world *world_new(void)
     world->shown_from_ms = START_MS;
     world->effects = need(calloc(1, sizeof *world->effects));
     world->store.revision = 100;
-    world->next_line = 1;
+    world->next_line = 2; /* every instance begins on line 1 */
     return world;
 }
 

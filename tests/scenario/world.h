@@ -73,7 +73,8 @@ struct stored_permit {
     struct permit_record value;
     struct epoch highest; /* ever written, for S5 */
     bool highest_revoked;
-    int64_t revoked_revision; /* of the latest write that revoked it */
+    bool held[INSTANCES_MAX];          /* had it, and is not proven off since */
+    int64_t revoked_at[INSTANCES_MAX]; /* revision of the latest write that revoked it there */
 };
 struct stored_group {
     struct stored key;
@@ -157,6 +158,7 @@ struct db_truth {
     uint64_t acked_lsn;
     uint64_t rate_bytes_per_s;
     uint64_t settled_ms;
+    bool split_by_hand; /* a person made a second primary: S1 is given up for this database */
     bool loss_accepted; /* by a person, so S3 is given up for this database */
     int promoted;       /* the instance that was last made a primary */
 };
@@ -173,7 +175,7 @@ struct proxy {
 struct target {
     int database, service, instance;
     struct probe_schedule schedule;
-    uint64_t armed_ms; /* of the latest timer; older ones are stale */
+    uint64_t armed; /* the latest timer; older ones are stale */
 };
 
 struct fence_op {
