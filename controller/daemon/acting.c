@@ -8,7 +8,6 @@
 
 #include "controller/daemon/daemon.h"
 #include "controller/daemon/fail_point.h"
-#include "controller/daemon/fail_point.h"
 
 /* ---- fencing ---- */
 
@@ -20,7 +19,6 @@ static void fence_outcome(struct daemon *d, uint32_t step, enum fence_outcome ou
     event.fence.outcome = outcome;
     event.fence.evidence = evidence;
     snprintf(event.fence.detail, sizeof event.fence.detail, "%.255s", detail);
-    FAIL_POINT_OUTCOME(d, step);
     FAIL_POINT_OUTCOME(d, step);
     daemon_post(d, &event);
 }
@@ -113,9 +111,7 @@ void acting_fence(struct daemon *d, const struct effect *effect)
         run->daemon = d;
         run->step = effect->step;
         FAIL_POINT_EFFECT(d, "before", effect);
-        FAIL_POINT_EFFECT(d, "before", effect);
         run->op = fence_start(d->loop, &request, on_fence, run);
-        FAIL_POINT_EFFECT(d, "begun", effect);
         FAIL_POINT_EFFECT(d, "begun", effect);
     }
     if (err.code != ERR_NONE) {
@@ -142,7 +138,6 @@ static void promote_outcome(struct daemon *d, uint32_t step, const struct promot
     event.promote.system_id = result->system_id;
     snprintf(event.promote.detail, sizeof event.promote.detail, "%s: %.200s",
              promote_outcome_names[result->outcome], result->text);
-    FAIL_POINT_OUTCOME(d, step);
     FAIL_POINT_OUTCOME(d, step);
     daemon_post(d, &event);
 }
@@ -210,9 +205,7 @@ void acting_promote(struct daemon *d, const struct effect *effect)
         .arg = run,
     };
     FAIL_POINT_EFFECT(d, "before", effect);
-    FAIL_POINT_EFFECT(d, "before", effect);
     promote_go(run->promote, &order);
-    FAIL_POINT_EFFECT(d, "begun", effect);
     FAIL_POINT_EFFECT(d, "begun", effect);
 }
 
@@ -240,7 +233,6 @@ static void on_routes(void *arg, const struct haproxy_report *report)
         snprintf(event.routes.results[at].error, sizeof event.routes.results[at].error, "%.150s",
                  text);
     }
-    FAIL_POINT_OUTCOME(d, run->step);
     FAIL_POINT_OUTCOME(d, run->step);
     run->step = 0;
     daemon_post(d, &event);
@@ -284,9 +276,7 @@ void acting_routes(struct daemon *d, const struct effect *effect)
     uint64_t now = clock_now_ms();
     uint64_t within = effect->deadline_ms > now ? effect->deadline_ms - now : 1;
     FAIL_POINT_EFFECT(d, "before", effect);
-    FAIL_POINT_EFFECT(d, "before", effect);
     haproxy_apply(run->haproxy, routes, run->wishes_len, within, routes_may_act, on_routes, run);
-    FAIL_POINT_EFFECT(d, "begun", effect);
     FAIL_POINT_EFFECT(d, "begun", effect);
 }
 

@@ -17,7 +17,6 @@
 #include "controller/cluster/definition_read.h"
 #include "controller/daemon/daemon.h"
 #include "controller/daemon/fail_point.h"
-#include "controller/daemon/fail_point.h"
 
 #define READ_MS          3000
 #define SAVE_MS          3000
@@ -554,7 +553,6 @@ static void on_saved(void *arg, const struct etcd_reply *reply)
                      : reply->text);
     }
     FAIL_POINT_SAVE(d, "after", save->ticket);
-    FAIL_POINT_SAVE(d, "after", save->ticket);
     free(save);
     daemon_post(d, &event);
     if (reply->outcome == ETCD_REFUSED &&
@@ -608,7 +606,6 @@ void store_save(struct daemon *d, const struct effect *effect)
         etcd_txn_if_mod(txn, keys[i], effect->save.items[i].revision);
         etcd_txn_then_put(txn, keys[i], values[i], len, 0);
     }
-    FAIL_POINT_SAVE(d, "before", save->ticket);
     FAIL_POINT_SAVE(d, "before", save->ticket);
     etcd_txn(d->etcd, txn, SAVE_MS, on_saved, save);
     for (int i = 0; i < effect->save.items_len; i++) {
