@@ -87,8 +87,7 @@ static void every_cause_has_a_name_and_a_class(void **state)
     assert_null(fault_class_names[FAULT_SECURITY + 1]);
 }
 
-static void only_silence_and_an_end_can_be_a_failure_of_the_primary(
-    void **state)
+static void only_silence_and_an_end_can_be_a_failure_of_the_primary(void **state)
 {
     (void)state;
     static const enum cause failures[] = {CAUSE_REFUSED, CAUSE_TIMED_OUT, CAUSE_CUT,
@@ -155,8 +154,7 @@ int main(void)
         cmocka_unit_test(what_is_no_lsn_is_refused_and_leaves_the_output_alone),
         cmocka_unit_test(an_lsn_is_printed_without_leading_zeros_and_read_back),
         cmocka_unit_test(every_cause_has_a_name_and_a_class),
-        cmocka_unit_test(
-            only_silence_and_an_end_can_be_a_failure_of_the_primary),
+        cmocka_unit_test(only_silence_and_an_end_can_be_a_failure_of_the_primary),
         cmocka_unit_test(a_profile_tolerates_a_stall_and_probes_within_its_lease),
         cmocka_unit_test(names_are_found_by_their_whole_text),
     };
