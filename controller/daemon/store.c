@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "controller/cluster/definition_read.h"
+#include "controller/cluster/store_keys.h"
 #include "controller/daemon/daemon.h"
 #include "controller/daemon/fail_point.h"
 
@@ -208,19 +209,19 @@ static void take_put(struct daemon *d, const struct etcd_kv *kv)
         return;
     }
     const char *name = kv->key + strlen(d->prefix);
-    if (strcmp(name, "config") == 0) {
+    if (strcmp(name, STORE_CONFIG) == 0) {
         take_config(d, kv);
-    } else if (strcmp(name, "installation") == 0) {
+    } else if (strcmp(name, STORE_INSTALLATION) == 0) {
         take_installation(d, kv);
-    } else if (cut(kv->key, d->prefix, "controllers/", &rest)) {
+    } else if (cut(kv->key, d->prefix, STORE_CONTROLLERS, &rest)) {
         take_controller(d, rest, kv);
-    } else if (cut(kv->key, d->prefix, "requests/", &rest)) {
+    } else if (cut(kv->key, d->prefix, STORE_REQUESTS, &rest)) {
         take_request(d, kv);
-    } else if (cut(kv->key, d->prefix, "incidents/", &rest)) {
+    } else if (cut(kv->key, d->prefix, STORE_INCIDENTS, &rest)) {
         take_incident(d, kv);
-    } else if (cut(kv->key, d->prefix, "permits/", &rest)) {
+    } else if (cut(kv->key, d->prefix, STORE_PERMITS, &rest)) {
         take_permit(d, kv);
-    } else if (cut(kv->key, d->prefix, "groups/", &rest)) {
+    } else if (cut(kv->key, d->prefix, STORE_GROUPS, &rest)) {
         take_group(d, kv);
     }
 }
@@ -232,7 +233,7 @@ static bool known_revision(const struct daemon *d, const char *key, int64_t *ret
 {
     const char *rest;
     const struct core *core = d->core;
-    if (cut(key, d->prefix, "permits/", &rest)) {
+    if (cut(key, d->prefix, STORE_PERMITS, &rest)) {
         int db = definition_database(&core->def, rest);
         if (db < 0) {
             return false;
@@ -241,7 +242,7 @@ static bool known_revision(const struct daemon *d, const char *key, int64_t *ret
         *ret_item = (struct save_item){.kind = SAVE_PERMIT, .index = db};
         return true;
     }
-    if (cut(key, d->prefix, "groups/", &rest)) {
+    if (cut(key, d->prefix, STORE_GROUPS, &rest)) {
         int g = definition_group(&core->def, rest);
         if (g < 0) {
             return false;
@@ -280,8 +281,8 @@ static void take_event(struct daemon *d, const struct etcd_event *event)
 {
     const char *rest;
     bool deleted = event->kind == ETCD_EVENT_DELETE;
-    bool record = cut(event->kv.key, d->prefix, "permits/", &rest) ||
-                  cut(event->kv.key, d->prefix, "groups/", &rest);
+    bool record = cut(event->kv.key, d->prefix, STORE_PERMITS, &rest) ||
+                  cut(event->kv.key, d->prefix, STORE_GROUPS, &rest);
     if (record && d->core->leading) {
         if (d->core->loaded && is_foreign(d, event)) {
             struct core_event told = daemon_event(EV_SAVE_FAILED);
@@ -293,7 +294,7 @@ static void take_event(struct daemon *d, const struct etcd_event *event)
     }
     if (!deleted) {
         take_put(d, &event->kv);
-    } else if (cut(event->kv.key, d->prefix, "controllers/", &rest)) {
+    } else if (cut(event->kv.key, d->prefix, STORE_CONTROLLERS, &rest)) {
         take_controller(d, rest, NULL);
     }
 }
@@ -331,7 +332,7 @@ static void take_absent_peers(struct daemon *d, const struct etcd_reply *reply)
         bool found = false;
         for (int i = 0; i < reply->kvs_len; i++) {
             const char *id;
-            found = found || (cut(reply->kvs[i].key, d->prefix, "controllers/", &id) &&
+            found = found || (cut(reply->kvs[i].key, d->prefix, STORE_CONTROLLERS, &id) &&
                               strcmp(id, peer->view.id) == 0);
         }
         if (peer->used && peer->present && !found) {
@@ -344,7 +345,7 @@ static void take_all(struct daemon *d, const struct etcd_reply *reply)
 {
     /* The definition first: records are filed by its names. */
     char config[KEY_SIZE];
-    snprintf(config, sizeof config, "%sconfig", d->prefix);
+    snprintf(config, sizeof config, "%s" STORE_CONFIG, d->prefix);
     for (int i = 0; i < reply->kvs_len; i++) {
         if (strcmp(reply->kvs[i].key, config) == 0 &&
             reply->kvs[i].mod_revision != d->config_revision) {
@@ -480,8 +481,8 @@ static void reload(struct daemon *d)
     if (txn == NULL || view == NULL) {
         abort();
     }
-    snprintf(leader, sizeof leader, "%sleader", d->prefix);
-    snprintf(own, sizeof own, "%scontrollers/%s", d->prefix, d->local->id);
+    snprintf(leader, sizeof leader, "%s" STORE_LEADER, d->prefix);
+    snprintf(own, sizeof own, "%s" STORE_CONTROLLERS "%s", d->prefix, d->local->id);
     etcd_txn_if_create(txn, leader, election_term(d->election));
     etcd_txn_then_put(txn, own, view, len, election_lease_id(d->election));
     etcd_txn_then_range(txn, d->prefix, true);
@@ -569,17 +570,18 @@ static char *encode_item(struct daemon *d, const struct save_item *item, char ke
     const struct group_state *group = &core->groups[item->index];
     switch (item->kind) {
     case SAVE_GROUP:
-        snprintf(key, KEY_SIZE, "%sgroups/%s", d->prefix, group->record.name);
+        snprintf(key, KEY_SIZE, "%s" STORE_GROUPS "%s", d->prefix, group->record.name);
         return group_record_encode(&group->record, ret_len);
     case SAVE_INCIDENT:
-        snprintf(key, KEY_SIZE, "%sincidents/%s", d->prefix, group->incident.id);
+        snprintf(key, KEY_SIZE, "%s" STORE_INCIDENTS "%s", d->prefix, group->incident.id);
         return incident_record_encode(&group->incident, ret_len);
     case SAVE_PERMIT:
-        snprintf(key, KEY_SIZE, "%spermits/%s", d->prefix,
+        snprintf(key, KEY_SIZE, "%s" STORE_PERMITS "%s", d->prefix,
                  core->databases[item->index].permit.database);
         return permit_record_encode(&core->databases[item->index].permit, ret_len);
     case SAVE_REQUEST:
-        snprintf(key, KEY_SIZE, "%srequests/%s", d->prefix, core->requests[item->index].record.id);
+        snprintf(key, KEY_SIZE, "%s" STORE_REQUESTS "%s", d->prefix,
+                 core->requests[item->index].record.id);
         return request_record_encode(&core->requests[item->index].record, ret_len);
     }
     abort();
@@ -595,7 +597,7 @@ void store_save(struct daemon *d, const struct effect *effect)
         abort();
     }
     *save = (struct save){.daemon = d, .ticket = effect->save.ticket};
-    snprintf(keys[SAVE_ITEMS_MAX], KEY_SIZE, "%sleader", d->prefix);
+    snprintf(keys[SAVE_ITEMS_MAX], KEY_SIZE, "%s" STORE_LEADER, d->prefix);
     etcd_txn_if_create(txn, keys[SAVE_ITEMS_MAX], d->core->term);
     for (int i = 0; i < effect->save.items_len; i++) {
         size_t len = 0;
@@ -643,7 +645,7 @@ void store_heartbeat(struct daemon *d)
     if (view == NULL) {
         abort();
     }
-    snprintf(key, sizeof key, "%scontrollers/%s", d->prefix, d->local->id);
+    snprintf(key, sizeof key, "%s" STORE_CONTROLLERS "%s", d->prefix, d->local->id);
     d->heartbeat_again = false;
     d->heartbeat_running = true;
     etcd_put(d->etcd, key, view, len, election_lease_id(d->election), HEARTBEAT_MS, on_heartbeat,
@@ -725,7 +727,7 @@ void store_put_request(void *arg, const struct request_record *request)
     if (text == NULL || txn == NULL) {
         abort();
     }
-    snprintf(key, sizeof key, "%srequests/%s", d->prefix, request->id);
+    snprintf(key, sizeof key, "%s" STORE_REQUESTS "%s", d->prefix, request->id);
     etcd_txn_if_create(txn, key, 0);
     etcd_txn_then_put(txn, key, text, len, 0);
     etcd_txn(d->etcd, txn, SAVE_MS, on_put, put_new(d, request->id));
@@ -786,8 +788,8 @@ void store_put_config(void *arg, const char *id, const struct api_config *config
     if (text == NULL || txn == NULL) {
         abort();
     }
-    snprintf(key, sizeof key, "%sconfig", d->prefix);
-    snprintf(installation_key, sizeof installation_key, "%sinstallation", d->prefix);
+    snprintf(key, sizeof key, "%s" STORE_CONFIG, d->prefix);
+    snprintf(installation_key, sizeof installation_key, "%s" STORE_INSTALLATION, d->prefix);
     etcd_txn_if_mod(txn, key, config->revision);
     etcd_txn_then_put(txn, key, text, len, 0);
     if (config->revision == 0) { /* the first one founds the installation */
