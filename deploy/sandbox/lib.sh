@@ -300,19 +300,25 @@ world_remove() (
 
 # etcd_start HOST...: one cluster of these members.
 etcd_start() {
-    local host initial='' address
+    local host initial=''
     for host; do
         initial+=,$host=http://${HOST_ADDRESS[$host]}:2380
     done
+    ETCD_INITIAL=${initial#,}
     for host; do
-        address=${HOST_ADDRESS[$host]}
-        install -d -m 700 "$WORLD/$host/data"
-        world_spawn "$host" etcd etcd --name "$host" --data-dir "$WORLD/$host/data" \
-            --listen-peer-urls "http://$address:2380" --initial-advertise-peer-urls "http://$address:2380" \
-            --listen-client-urls "http://$address:2379" --advertise-client-urls "http://$address:2379" \
-            --initial-cluster "${initial#,}" --initial-cluster-token "$WORLD_ID" \
-            --heartbeat-interval 50 --election-timeout 500
+        etcd_member "$host"
     done
+}
+
+# etcd_member HOST: one member of it; also to start one again that died.
+etcd_member() {
+    local host=$1 address=${HOST_ADDRESS[$1]}
+    install -d -m 700 "$WORLD/$host/data"
+    world_spawn "$host" etcd etcd --name "$host" --data-dir "$WORLD/$host/data" \
+        --listen-peer-urls "http://$address:2380" --initial-advertise-peer-urls "http://$address:2380" \
+        --listen-client-urls "http://$address:2379" --advertise-client-urls "http://$address:2379" \
+        --initial-cluster "$ETCD_INITIAL" --initial-cluster-token "$WORLD_ID" \
+        --heartbeat-interval 50 --election-timeout 500
 }
 
 # etcd_ctl HOST ARGUMENTS...
