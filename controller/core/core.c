@@ -171,6 +171,9 @@ static void carry_over(struct core *core, const struct database_state *old,
 
 bool core_take_definition(struct core *core, const struct definition *def, int64_t revision)
 {
+    if (core->ticket_in_flight != 0) {
+        return false; /* the end of a workflow may be on its way */
+    }
     for (int db = 0; db < core->def.databases_len; db++) {
         if (is_moving(core, db) || core->databases[db].state == DB_ADOPTING) {
             return false;
