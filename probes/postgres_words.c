@@ -40,6 +40,7 @@ enum read_field {
     READ_SYNC_NAMES,
     READ_SYNC_COMMIT,
     READ_STUCK_WAIT,
+    READ_LIFE,
     READ_PAD,
     READ_FIELDS
 };
@@ -61,6 +62,7 @@ static const char read_sql[] =
     " current_setting('synchronous_standby_names'),"
     " current_setting('synchronous_commit'),"
     " (SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE pid = %d),"
+    " " POSTGRES_LIFE ","
     " repeat('x', %d) "
     "FROM me; "
     "SELECT application_name, (state = 'streaming')::int, (sync_state IN ('sync', 'quorum'))::int,"
@@ -134,6 +136,7 @@ bool postgres_read(const struct pg_reply *reply, struct instance_fact *fact,
      */
     fact->system_id = number_at(row, 0, READ_SYSTEM_ID);
     fact->timeline = (uint32_t)number_at(row, 0, READ_TIMELINE);
+    fact->life = (int64_t)number_at(row, 0, READ_LIFE);
     fact->write_lsn = lsn_at(row, 0, READ_WRITE_LSN);
     fact->replay_lsn = lsn_at(row, 0, READ_REPLAY_LSN);
     /* The receiver's position is empty after a restart, and starts anew at a segment's beginning.

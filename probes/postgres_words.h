@@ -16,6 +16,9 @@
 #define POSTGRES_SQL_MAX  (POSTGRES_PAD + 4096)
 #define POSTGRES_WAIT_MAX 128
 
+/* When this server process began, in microseconds: what was asked of an earlier life is void. */
+#define POSTGRES_LIFE "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint"
+
 /*
  * An expression: the timeline that a standby follows. The control file's is that of the last
  * restart point and may be old; a running receiver knows better; without one, the greatest number

@@ -56,7 +56,7 @@ static const char clock_sql[] = "SELECT (extract(epoch FROM clock_timestamp()) *
 
 /*
  * CASE stops at the first condition that holds, and the clock is looked at last. $1 system id, $2
- * timeline, $3 the server's clock, in microseconds, from which on the order is void.
+ * timeline, $3 the server's clock, in microseconds, from which on the order is void, $4 its life.
  */
 static const char promote_sql[] =
     "SELECT (SELECT system_identifier FROM pg_control_system())," POSTGRES_STANDBY_TIMELINE ","
@@ -64,6 +64,7 @@ static const char promote_sql[] =
     " WHEN NOT pg_is_in_recovery() THEN 'already'"
     " WHEN (SELECT system_identifier FROM pg_control_system()) <> $1::bigint THEN 'system'"
     " WHEN " POSTGRES_STANDBY_TIMELINE " <> $2::bigint THEN 'timeline'"
+    " WHEN $4::bigint <> 0 AND " POSTGRES_LIFE " <> $4::bigint THEN 'life'"
     " WHEN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint >= $3::bigint THEN 'late'"
     " WHEN pg_promote(false) THEN 'promoted'"
     " ELSE 'failed' END";
@@ -210,6 +211,8 @@ static void judge(struct promote *promote, const PGresult *row)
     } else if (strcmp(verdict, "timeline") == 0) {
         finish(promote, PROMOTE_REFUSED, "it follows timeline %s, recorded is %" PRIu32, timeline,
                promote->order.timeline);
+    } else if (strcmp(verdict, "life") == 0) {
+        finish(promote, PROMOTE_REFUSED, "it has restarted since the permit was granted to it");
     } else if (strcmp(verdict, "late") == 0) {
         finish(promote, PROMOTE_REFUSED,
                "the order arrived after its deadline on the server's clock");
@@ -255,14 +258,16 @@ static void send_order(struct promote *promote, uint64_t server_us)
     char system_id[24];
     char timeline[16];
     char until_us[24];
+    char life[24];
     /* The server knows the id as a signed number. */
     snprintf(system_id, sizeof system_id, "%" PRId64, (int64_t)order->system_id);
     snprintf(timeline, sizeof timeline, "%" PRIu32, order->timeline);
     snprintf(until_us, sizeof until_us, "%" PRIu64, server_us + valid_ms * 1000);
-    const char *params[] = {system_id, timeline, until_us};
+    snprintf(life, sizeof life, "%" PRId64, order->life);
+    const char *params[] = {system_id, timeline, until_us, life};
     promote->state = PROMOTE_ASKED;
     timer_start(promote->deadline_timer, left_ms(order->deadline_ms));
-    pg_query_params(promote->session, promote_sql, 3, params, within_ms(promote), on_answer,
+    pg_query_params(promote->session, promote_sql, 4, params, within_ms(promote), on_answer,
                     promote);
 }
 

@@ -5,10 +5,10 @@
  * The session is opened beforehand (promote_new(), while the fence is still running) and held, so
  * that the order itself costs one round trip for that server's clock and one for the statement. The
  * statement promotes only if, at the moment of its execution, the server is in recovery, its system
- * id and timeline are the recorded ones, and its own clock is before a deadline computed from the
- * clock read just before in the same session; so an order that lies in a queue or in a stopped
- * process is void when it arrives late. Right before it is sent the caller is asked once more
- * whether it may act.
+ * id, timeline and start time are the recorded ones, and its own clock is before a deadline
+ * computed from the clock read just before in the same session; so an order that lies in a queue or
+ * in a stopped process is void when it arrives late. Right before it is sent the caller is asked
+ * once more whether it may act.
  *
  * Then a heartbeat row is written every few milliseconds in the same session until the write is
  * accepted: only that is "promoted". The new timeline, system id and LSN are read back after it.
@@ -56,7 +56,10 @@ struct promote_result {
 struct promote_order {
     uint64_t system_id; /* as recorded; never 0 (asserted) */
     uint32_t timeline;  /* as recorded: the one that the standby follows now; never 0 (asserted) */
-    uint64_t act_by_ms; /* the statement must not run after this (the leadership's deadline) */
+    int64_t
+        life; /* as the grant names it (instance_fact.life): a server that has restarted since is
+               * another one, which may have been fenced in between; 0: not known, not compared */
+    uint64_t act_by_ms;   /* the statement must not run after this (the leadership's deadline) */
     uint64_t deadline_ms; /* of the whole order, until the accepted write */
     bool (*may_act)(
         void *arg); /* asked once, right before sending; false: REFUSED "no longer leader" */

@@ -90,6 +90,8 @@ struct instance_fact {
     uint32_t write_ms;  /* how long it took */
     uint64_t system_id; /* 0: unknown */
     uint32_t timeline;
+    int64_t life; /* pg_postmaster_start_time() in microseconds: another one is another life; 0:
+                     unknown */
     uint64_t write_lsn;   /* primary: pg_current_wal_lsn (written, not only inserted) */
     uint64_t receive_lsn; /* standby: the greater of received and replayed */
     uint64_t replay_lsn;  /* standby */

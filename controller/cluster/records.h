@@ -89,6 +89,8 @@ struct move_record {
                                    complete */
     char planned[NAME_SIZE];    /* would have passed when the fence began */
     char candidate[NAME_SIZE];  /* "" until the permit names it; counts as a primary from then on */
+    int64_t candidate_life;     /* the one that the permit was granted to (instance_fact.life); 0:
+                                   unknown */
     uint32_t from_timeline;
     uint32_t new_timeline; /* 0 until promoted */
     uint64_t system_id;

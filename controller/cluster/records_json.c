@@ -112,6 +112,7 @@ static const struct field move_fields[] = {
     { "fence_node", FIELD_NAME, AT(move_record, fence_node), .optional = true },
     { "planned", FIELD_NAME, AT(move_record, planned), .optional = true },
     { "candidate", FIELD_NAME, AT(move_record, candidate), .optional = true },
+    { "candidate_life", FIELD_NUMBER, AT(move_record, candidate_life), NATURAL, .optional = true },
     { "from_timeline", FIELD_NUMBER, AT(move_record, from_timeline), U32 },
     { "new_timeline", FIELD_NUMBER, AT(move_record, new_timeline), U32 },
     { "system_id", FIELD_COUNT, AT(move_record, system_id) },

@@ -283,19 +283,33 @@ bool candidate_forked(const struct core *core, int db)
            (fact->timeline != move->from_timeline + 1 || fact->system_id != move->system_id);
 }
 
+/*
+ * In recovery, but not in the life that the grant names: it may have been fenced and switched on
+ * again in between, or have begun its promotion and died (tests/model, lesson 4). It has failed.
+ */
+static bool candidate_restarted(const struct core *core, int db)
+{
+    const struct instance_fact *fact = candidate_news(core, db);
+    const struct move_record *move = core_move_of(core, db);
+    return fact != NULL && fact->role == ROLE_STANDBY && move->candidate_life != 0 &&
+           fact->life != 0 && fact->life != move->candidate_life;
+}
+
 bool candidate_can_be_asked_again(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
     const struct instance_fact *fact = candidate_news(core, db);
-    return fact != NULL && fact->role == ROLE_STANDBY && d->promote_tries < PROMOTE_TRIES_MAX &&
-           retry_is_due(core, db);
+    return fact != NULL && fact->role == ROLE_STANDBY && !candidate_restarted(core, db) &&
+           d->promote_tries < PROMOTE_TRIES_MAX && retry_is_due(core, db);
 }
 
 bool candidate_is_lost(const struct core *core, int db)
 {
     const struct instance_state *state = candidate_state(core, db);
     struct choice choice;
-    if (state == NULL || state->health.is != OPINION_DOWN || core->databases[db].awaits != 0) {
+    bool lost =
+        state != NULL && (state->health.is == OPINION_DOWN || candidate_restarted(core, db));
+    if (!lost || core->databases[db].awaits != 0) {
         return false;
     }
     candidate_choose(core, db, false, &choice);
@@ -785,6 +799,7 @@ void grant(struct core *core, int db)
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
     permit_grant(core, db, node, move->system_id, move->from_timeline);
     text_copy(move->candidate, sizeof move->candidate, node);
+    move->candidate_life = fact->life;
     move->phase = PHASE_PROMOTE;
     move->lives = 0;
     move->estimated_loss_bytes = choice.loss_known ? choice.loss_bytes : UINT64_MAX;
@@ -836,6 +851,7 @@ void promote(struct core *core, int db)
     effect->promote.instance = node_instance(core, db, move->candidate);
     effect->promote.timeline = move->from_timeline;
     effect->promote.system_id = move->system_id;
+    effect->promote.life = move->candidate_life;
     d->step = effect->step;
     d->step_started_ms = core->now_ms;
     d->step_deadline_ms = effect->deadline_ms;

@@ -243,7 +243,8 @@ struct effect {
             int database, instance;
             uint32_t timeline; /* the standby must be on it */
             uint64_t system_id;
-        } promote; /* and PREPARE */
+            int64_t life; /* of the candidate, when the permit was granted; 0: unknown */
+        } promote;        /* and PREPARE */
         struct {
             int proxy;
             int wishes_len;

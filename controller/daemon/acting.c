@@ -198,6 +198,7 @@ void acting_promote(struct daemon *d, const struct effect *effect)
     struct promote_order order = {
         .system_id = effect->promote.system_id,
         .timeline = effect->promote.timeline,
+        .life = effect->promote.life,
         .act_by_ms = act_by,
         .deadline_ms = effect->deadline_ms,
         .may_act = promotion_may_act,

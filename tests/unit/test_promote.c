@@ -163,6 +163,24 @@ static void a_second_promotion_finds_it_done_already(void **state)
     assert_outcome(commander, &order, PROMOTE_ALREADY);
 }
 
+/* tests/model, lesson 4: an order for an earlier life of the server is void. */
+static void a_server_that_restarted_since_the_grant_is_not_promoted(void **state)
+{
+    struct commander *commander = *state;
+    struct promote_order order = order_of(commander, 1, LONG_MS, LONG_MS);
+    int64_t life = strtoll(
+        sql(&west, "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint"),
+        NULL, 10);
+    order.life = life - 1;
+    assert_outcome(commander, &order, PROMOTE_REFUSED);
+    assert_string_equal(commander->result.text,
+                        "it has restarted since the permit was granted to it");
+    assert_string_equal(sql(&west, "SELECT pg_is_in_recovery()"), "t");
+    order.life = life;
+    server_end(&east);
+    assert_outcome(commander, &order, PROMOTE_DONE);
+}
+
 static void another_timeline_than_the_recorded_is_not_promoted(void **state)
 {
     struct commander *commander = *state;
@@ -358,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         server_test(a_standby_is_promoted_and_takes_a_write),
         server_test(a_second_promotion_finds_it_done_already),
+        server_test(a_server_that_restarted_since_the_grant_is_not_promoted),
         server_test(another_timeline_than_the_recorded_is_not_promoted),
         server_test(another_system_than_the_recorded_is_not_promoted),
         server_test(an_order_after_its_deadline_is_not_sent),
