@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "controller/api/ask.h"
+#include "controller/api/explain.h"
 #include "controller/api/kept.h"
 #include "controller/api/words.h"
 #include "controller/base/json.h"
@@ -274,6 +275,117 @@ static void get_config(struct visit *visit)
     answer(visit, 200, out);
 }
 
+/* The versions before the stored one; 1 is the latest of them. NULL: answered with 404. */
+static const struct config_record *stored_config(struct visit *visit)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    const struct config_record *config =
+        backend->config == NULL ? NULL : backend->config(backend->arg);
+    if (config == NULL || config->current.text == NULL) {
+        refuse(visit, 404, "no definition is stored yet");
+        return NULL;
+    }
+    return config;
+}
+
+static json_t *version_json(const struct config_version *version, int back, bool with_text)
+{
+    json_t *out = json_object();
+    json_object_set_new(out, "version", json_integer(back));
+    json_object_set_new(out, "who", words_text(version->applied_by));
+    json_object_set_new(out, "reason", words_text(version->reason));
+    json_object_set_new(out, "at", words_wall(version->at_wall_ms));
+    json_object_set_new(out, "hash", words_text(version->hash));
+    if (with_text) {
+        json_object_set_new(out, "yaml", words_text(version->text));
+    }
+    return out;
+}
+
+static void get_history(struct visit *visit)
+{
+    const struct config_record *config = stored_config(visit);
+    if (config == NULL) {
+        return;
+    }
+    json_t *out = json_object();
+    json_t *list = json_array();
+    json_array_append_new(list, version_json(&config->current, 0, false));
+    for (int i = 0; i < config->history_len; i++) {
+        json_array_append_new(list, version_json(&config->history[i], i + 1, false));
+    }
+    json_object_set_new(out, "schema", json_integer(1));
+    json_object_set_new(out, "revision", json_integer(visit->api->config.revision));
+    json_object_set_new(out, "versions", list);
+    json_object_set_new(out, "kept_at_most", json_integer(CONFIG_HISTORY_MAX));
+    answer(visit, 200, out);
+}
+
+static void get_version(struct visit *visit)
+{
+    const struct config_record *config = stored_config(visit);
+    if (config == NULL) {
+        return;
+    }
+    char *end = NULL;
+    long back = strtol(visit->rest, &end, 10);
+    if (visit->rest[0] < '0' || visit->rest[0] > '9' || *end != '\0' || back < 0 ||
+        back > config->history_len) {
+        refuse(visit, 404, "found version \"%.20s\"; kept are 0 (the stored one) to %d",
+               visit->rest, config->history_len);
+        return;
+    }
+    const struct config_version *version =
+        back == 0 ? &config->current : &config->history[back - 1];
+    answer(visit, 200, version_json(version, (int)back, true));
+}
+
+/* ---- what would happen ---- */
+
+/* The group, database and node of a question; false: answered. */
+static bool read_names(struct visit *visit, struct request_record *ret_request)
+{
+    const struct core *core = visit->api->backend.core(visit->api->backend.arg);
+    struct err err;
+    if (ask_names(core->defined ? &core->def : NULL, server_query(visit->call, "group"),
+                  server_query(visit->call, "database"), server_query(visit->call, "to"),
+                  ret_request, &err) < 0) {
+        refuse(visit, 400, "%s", err.text);
+        return false;
+    }
+    return true;
+}
+
+static void get_explain(struct visit *visit)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    struct request_record names;
+    if (!read_names(visit, &names)) {
+        return;
+    }
+    struct status_extra extra = {0};
+    backend->extra(backend->arg, &extra);
+    const struct core *core = backend->core(backend->arg);
+    answer(visit, 200,
+           explain_json(core, &extra, definition_group(&core->def, names.group),
+                        definition_database(&core->def, names.database)));
+}
+
+static void get_plan(struct visit *visit)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    struct request_record request;
+    uint64_t accepted;
+    if (!read_names(visit, &request) ||
+        !query_number(visit, "accept_loss_bytes", 0, INT64_MAX, 0, &accepted)) {
+        return;
+    }
+    struct status_extra extra = {0};
+    backend->extra(backend->arg, &extra);
+    request.accept_loss_bytes = accepted;
+    answer(visit, 200, plan_json(backend->core(backend->arg), &extra, &request));
+}
+
 /* ---- writing ---- */
 
 static bool peer_name(struct visit *visit, char ret_who[NAME_SIZE])
@@ -500,7 +612,11 @@ static const struct route {
     {"GET",  "/v1/events",     0,                  get_events},
     {"GET",  "/v1/requests/",  0,                  get_request},
     {"POST", "/v1/requests",   API_BODY_SMALL_MAX, post_request},
+    {"GET",  "/v1/explain",    0,                  get_explain},
+    {"GET",  "/v1/plan",       0,                  get_plan},
     {"GET",  "/v1/config",     0,                  get_config},
+    {"GET",  "/v1/history",    0,                  get_history},
+    {"GET",  "/v1/history/",   0,                  get_version},
     {"POST", "/v1/config",     API_BODY_MAX,       post_config},
     {"PUT",  "/v1/config",     API_BODY_MAX,       post_config},
     {"GET",  "/v1/writes/",    0,                  get_write},

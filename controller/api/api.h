@@ -11,13 +11,20 @@
  *   GET  /v1/incidents          {"incidents":[...]} newest first, without their notes
  *   GET  /v1/incidents/ID       one; ID "latest" is the newest
  *   GET  /v1/events?since=SEQ   events.h; &limit=N (1 to EVENTS_MAX)
- *   POST /v1/requests           {"kind": failover|pause|resume|confirm-fenced, "reason": TEXT,
- *                               "id", "group", "database", "node", "accept_loss_bytes"}
+ *   GET  /v1/explain?group=G    explain.h; or &database=D
+ *   GET  /v1/plan?group=G       explain.h; &database=D &to=NODE &accept_loss_bytes=N
+ *   POST /v1/requests           {"kind": failover|pause|resume|confirm-fenced|workflow-retry|
+ *                               workflow-skip|workflow-abandon|alarm-ack, "reason": TEXT, "id",
+ *                               "group", "database", "node", "accept_loss_bytes", "plan" (of a
+ *                               failover: the hash that was shown), "alarm" (its key)}
  *                               -> 202 {"id", "state"}
  *   GET  /v1/requests/ID        {"id","state": unknown-yet|new|running|done|refused,"outcome", ...}
  *   GET  /v1/config             {"revision","yaml","who","reason","at"}; revision 0: none stored
  *   POST /v1/config (or PUT)    {"yaml","reason","id","expected_revision"} -> 202 {"id"}; a
  *                               definition with errors: 400 with every complaint
+ *   GET  /v1/history            {"revision","versions":[{"version","who","reason","at","hash"}]};
+ *                               0 is the stored definition, 1 the one before it
+ *   GET  /v1/history/N          one of them, with its "yaml"
  *   GET  /v1/writes/ID          {"id","state": pending|stored|failed|unknown,"revision","text"}
  *
  * Errors: {"error": TEXT, "allowed": [...]?} with 400 (the request is not well formed, or names
@@ -42,7 +49,7 @@
 #include "controller/api/status.h"
 #include "controller/base/err.h"
 #include "controller/base/loop.h"
-#include "controller/cluster/records.h"
+#include "controller/cluster/records_json.h"
 
 #define API_BODY_MAX        (512u << 10)
 #define API_BODY_SMALL_MAX  (16u << 10)
@@ -75,6 +82,8 @@ struct api_backend {
     void *arg;
     const struct core *(*core)(void *arg);
     void (*extra)(void *arg, struct status_extra *ret_extra);
+    /* The stored definition with those before it, until the next call; or NULL. May be absent. */
+    const struct config_record *(*config)(void *arg);
     /*
      * Start to create requests/<request->id>, if absent. The end, later from the loop (never from
      * inside this call): api_write_done(api, request->id, ...).

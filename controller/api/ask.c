@@ -203,6 +203,41 @@ int ask_request(const json_t *body, const struct definition *def,
     return 0;
 }
 
+static bool take_name(struct json_in *in, const char *key, const char *value, char to[NAME_SIZE])
+{
+    if (value != NULL && strlen(value) >= NAME_SIZE) {
+        json_in_fail(in, key, "has %zu bytes, at most %d are allowed", strlen(value),
+                     NAME_SIZE - 1);
+        return false;
+    }
+    (void)snprintf(to, NAME_SIZE, "%s", value == NULL ? "" : value);
+    return true;
+}
+
+int ask_names(const struct definition *def, const char *group, const char *database,
+              const char *node, struct request_record *ret_request, struct err *ret_err)
+{
+    struct request_record request = {.kind = REQUEST_FAILOVER};
+    struct json_in in;
+    json_in_init(&in, "query");
+    if (def == NULL) {
+        json_in_fail(&in, NULL,
+                     "no definition is stored yet; run: failoverctl apply FILE --reason TEXT");
+    } else if (take_name(&in, "group", group, request.group) &&
+               take_name(&in, "database", database, request.database) &&
+               take_name(&in, "to", node, request.node)) {
+        check_members(&in, &request);
+        if (json_in_ok(&in)) {
+            check_names(&in, def, &request);
+        }
+    }
+    if (json_in_done(&in, ret_err) < 0) {
+        return -1;
+    }
+    *ret_request = request;
+    return 0;
+}
+
 /* ---- the definition ---- */
 
 int ask_config(const json_t *body, struct ask_config *ret_config, struct err *ret_err)

@@ -19,6 +19,10 @@
 int ask_request(const json_t *body, const struct definition *def,
                 struct request_record *ret_request, struct err *ret_err);
 
+/* A group's (or its database's) names and a node, as a question names them; "" where not said. */
+int ask_names(const struct definition *def, const char *group, const char *database,
+              const char *node, struct request_record *ret_request, struct err *ret_err);
+
 struct ask_config {
     const char *yaml; /* inside the body */
     size_t yaml_len;

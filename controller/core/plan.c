@@ -2,7 +2,7 @@
  * plan.c - what a failover by a person would do now, step by step, without doing it.
  *
  * The hash stands for what would be done, not for how things look this second: it changes with the
- * primary, its epoch and timeline, the target, the fencing levels and the accepted loss. A request
+ * primary, its epoch and timeline, who is fit, the fencing levels and the accepted loss. A request
  * that carries it is refused when it has changed: what was shown is what runs (design §8).
  */
 #include "controller/core/private.h"
@@ -84,7 +84,12 @@ static void plan_database(const struct core *core, const struct request_record *
     mix_number(hash, d->permit.epoch.counter);
     mix_number(hash, d->permit.timeline);
     mix(hash, primary < 0 ? "" : instance_node(core, db, primary));
-    mix(hash, choice.chosen < 0 ? "" : instance_node(core, db, choice.chosen));
+    /* Which of the fit ones has the most WAL changes from second to second; who is fit does not. */
+    for (int i = 0; i < choice.verdicts_len; i++) {
+        if (choice.verdicts[i].passes) {
+            mix(hash, instance_node(core, db, choice.verdicts[i].instance));
+        }
+    }
     if (primary < 0 || choice.chosen < 0) {
         return;
     }

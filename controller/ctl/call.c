@@ -243,6 +243,47 @@ bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit 
     return got(ret_answer, ret_exit);
 }
 
+/* The index of the leader's socket; 0 when none of them is. */
+static int leader_socket(struct ctl *ctl)
+{
+    for (int i = 0; i < ctl->sockets_len && ctl->sockets_len > 1; i++) {
+        struct call_answer answer;
+        int socket = (ctl->caller->first + i) % ctl->sockets_len;
+        call_one(ctl, socket, "GET", "/v1/status", NULL, &answer);
+        bool leads = rank(&answer) == 3;
+        call_done(&answer);
+        if (leads) {
+            return socket;
+        }
+    }
+    return ctl->caller->first;
+}
+
+bool call_leader(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
+                 enum ctl_exit *ret_exit)
+{
+    ctl->caller->first = leader_socket(ctl);
+    call(ctl, "GET", path, NULL, ret_answer);
+    if (ret_answer->reached && ret_answer->status == 400) {
+        ctl_complain("%s", ret_answer->text);
+        *ret_exit = CTL_USAGE;
+        return false;
+    }
+    return got(ret_answer, ret_exit);
+}
+
+bool call_name(const struct ctl *ctl, const char *what, const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len >= NAME_SIZE ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") != len) {
+        (void)ctl_usage(ctl, "\"%.80s\" is no name of a %s; failoverctl status lists them", name,
+                        what);
+        return false;
+    }
+    return true;
+}
+
 /* ---- members ---- */
 
 const char *member_text(const json_t *object, const char *key, const char *absent)

@@ -43,6 +43,12 @@ void call_done(struct call_answer *answer);
 /* GET from the first that answers with 200; else says why and sets the exit code. */
 bool call_get(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
               enum ctl_exit *ret_exit);
+/* GET from the leader if one of the controllers is it, else from the first that answers. A question
+ * with an error in it (400) ends with CTL_USAGE. */
+bool call_leader(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
+                 enum ctl_exit *ret_exit);
+/* A name of the definition, to stand in a URL; false: said. */
+bool call_name(const struct ctl *ctl, const char *what, const char *name);
 /* The status of the leader if one of the controllers is it, else of one that reaches etcd. */
 bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit *ret_exit);
 

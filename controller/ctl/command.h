@@ -31,6 +31,8 @@
     X(OPT_NO_WAIT, "no-wait", 0, "", "print the id and return at once")                            \
     X(OPT_TIMEOUT, "timeout", 0, "SECONDS", "wait for the outcome that long at most")              \
     X(OPT_FORMAT, "format", 0, "FORMAT", "table, dot or json")                                     \
+    X(OPT_LIVE, "live", 0, "", "reach every target, and ask every fence device for its status")    \
+    X(OPT_LOCAL, "local", 0, "FILE", "the controller's local file, with the secrets")              \
     X(OPT_USER, "user", 0, "ROLE", "the role's name; failoverd when absent")
 
 enum ctl_option {
@@ -87,11 +89,18 @@ bool ctl_sure(const struct ctl *ctl, const char *question);
 /* The whole file, NUL-terminated, to be freed; NULL: said. */
 char *ctl_read_file(const char *path, size_t limit, size_t *ret_len);
 
+/* Prints every complaint; NULL: there is an error among them. To be freed. */
+struct definition *ctl_read_definition(const char *name, const char *text, size_t len);
+
 enum ctl_exit ctl_status(struct ctl *ctl);
 enum ctl_exit ctl_check(struct ctl *ctl);
 enum ctl_exit ctl_apply(struct ctl *ctl);
 enum ctl_exit ctl_config(struct ctl *ctl);
+enum ctl_exit ctl_explain(struct ctl *ctl);
+enum ctl_exit ctl_plan(struct ctl *ctl);
 enum ctl_exit ctl_failover(struct ctl *ctl);
+enum ctl_exit ctl_workflow(struct ctl *ctl);
+enum ctl_exit ctl_alarms(struct ctl *ctl);
 enum ctl_exit ctl_pause(struct ctl *ctl);
 enum ctl_exit ctl_resume(struct ctl *ctl);
 enum ctl_exit ctl_confirm_fenced(struct ctl *ctl);

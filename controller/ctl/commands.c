@@ -45,21 +45,81 @@ const struct command commands[] = {
      .words_max = 1,
      .run = ctl_apply},
     {.name = "config",
-     .args = "show [--json]",
-     .about = "the stored cluster definition",
-     .help = "The text on standard output, its revision, author and reason on standard error.\n"
-             "\n"
-             "  failoverctl config show >cluster.yaml\n",
-     .takes = OPT(OPT_JSON),
+     .args = "show | history | diff [N] | rollback N --reason TEXT [--yes] [--json]",
+     .about = "the stored cluster definition, and those before it",
+     .help =
+         "show      the text on standard output, its revision, author and reason on standard error\n"
+         "history   the kept versions: 0 is the stored one, 1 the one before it\n"
+         "diff      what changed since version N (1 when absent)\n"
+         "rollback  store version N again, as a new one, in the way of `apply`\n"
+         "\n"
+         "  failoverctl config show >cluster.yaml\n"
+         "  failoverctl config history\n"
+         "  failoverctl config rollback 1 --reason 'the new limits were wrong' --yes\n",
+     .takes = OPT(OPT_JSON) | OPT(OPT_REASON) | OPT(OPT_YES),
      .words_min = 1,
-     .words_max = 1,
+     .words_max = 2,
      .run = ctl_config},
+    {.name = "explain",
+     .args = "GROUP [--database NAME] [--json]",
+     .about = "what would happen if the primary failed now, and every check behind it",
+     .help =
+         "Who would take over, what would be lost, how long it would take, and each check with what was\n"
+         "found, what is allowed and how old it is: by the code that would decide. \"no, informs\" holds\n"
+         "nothing back.\n"
+         "\n"
+         "  failoverctl explain shop\n"
+         "  failoverctl explain shop --json | jq '.databases[].checks[] | select(.passes | not)'\n",
+     .takes = OPT(OPT_DATABASE) | OPT(OPT_JSON),
+     .words_max = 1,
+     .run = ctl_explain},
+    {.name = "plan",
+     .args = "failover GROUP [--database NAME] [--to NODE] [--accept-loss BYTES] [--json]",
+     .about = "what a failover would do, step by step, without doing it",
+     .help =
+         "Each step with the time that it took in the last incident, and at most. Exit 1 when it would be\n"
+         "refused now. The hash stands for what would be done: `failover` sends the one that it has\n"
+         "shown, and is refused when it has changed.\n"
+         "\n"
+         "  failoverctl plan failover shop\n"
+         "  failoverctl plan failover --database payments --to pay-west\n",
+     .takes = OPT(OPT_DATABASE) | OPT(OPT_TO) | OPT(OPT_LOSS) | OPT(OPT_JSON),
+     .words_min = 1,
+     .words_max = 2,
+     .run = ctl_plan},
+    {.name = "workflow",
+     .args = "show | retry | skip | abandon GROUP [--database NAME] [--reason TEXT]",
+     .about = "the steps under way, and what a person may do when one waits",
+     .help =
+         "retry    takes a parked step up again as a new leader would, and hurries one that waits\n"
+         "skip     leaves out the step `redirect` or `verify`: the others cannot be left out\n"
+         "abandon  gives the old primary its permit back under a new epoch: only while nobody else may\n"
+         "         be a primary; a candidate that is down and holds the permit is fenced first\n"
+         "\n"
+         "  failoverctl workflow show shop\n"
+         "  failoverctl workflow retry shop --reason 'the fence device has power again'\n"
+         "  failoverctl workflow abandon shop --database orders --reason 'it was the network, AB'\n",
+     .takes = ASK_OPTIONS | OPT(OPT_DATABASE) | OPT(OPT_YES),
+     .words_min = 2,
+     .words_max = 2,
+     .run = ctl_workflow},
+    {.name = "alarms",
+     .args = "[GROUP] [ack KEY --reason TEXT]",
+     .about = "what lasts until its cause is gone, and who has taken it on",
+     .help =
+         "An acknowledged alarm stays in the list until its cause is gone, with who took it on and why.\n"
+         "\n"
+         "  failoverctl alarms\n"
+         "  failoverctl alarms ack redundancy.payments --reason 'a new standby is being copied, AB'\n",
+     .takes = ASK_OPTIONS,
+     .words_max = 3,
+     .run = ctl_alarms},
     {.name = "failover",
      .args = "GROUP | --database NAME [--to NODE] --reason TEXT",
      .about = "move a database, or all of a group, to another node by force",
      .help =
          "The primary is fenced first, whatever its state; without proof of that nothing is promoted.\n"
-         "Shows the plan with every candidate's verdict, asks on a terminal, and waits for the outcome.\n"
+         "Shows the plan, asks on a terminal, and waits for the outcome; what was shown is what runs.\n"
          "An asynchronous standby that lags further than the policy allows is refused, unless the loss is\n"
          "accepted in bytes.\n"
          "\n"
@@ -103,12 +163,17 @@ const struct command commands[] = {
      .words_max = 1,
      .run = ctl_confirm_fenced},
     {.name = "request",
-     .args = "ID [--no-wait] [--json]",
+     .args = "show | wait ID [--timeout SECONDS] [--json]",
      .about = "ask again for the outcome of something that was requested",
-     .help = "  failoverctl request req-5f0c3a9e12b47d88\n",
+     .help =
+         "show tells how it stands, wait waits for its end; \"request ID\" waits too. Exit 0 when it\n"
+         "is done, 1 when it was refused, 3 while it still runs or is unknown.\n"
+         "\n"
+         "  failoverctl request show req-5f0c3a9e12b47d88\n"
+         "  failoverctl request wait req-5f0c3a9e12b47d88 --timeout 30\n",
      .takes = OPT(OPT_WAIT) | OPT(OPT_NO_WAIT) | OPT(OPT_TIMEOUT) | OPT(OPT_JSON),
      .words_min = 1,
-     .words_max = 1,
+     .words_max = 2,
      .run = ctl_request},
     {.name = "incident",
      .args = "list | show [ID] [--json]",

@@ -1,5 +1,6 @@
 /*
- * failover, pause, resume, confirm-fenced, and request: something is asked, its outcome awaited.
+ * plan, failover, pause, resume, confirm-fenced, and request: something is asked, its outcome
+ * awaited.
  *
  * The request is written down under an id before anything happens. If the controller that took it
  * dies, the other one answers for the same id. An answer that does not come is unknown, never a
@@ -203,8 +204,9 @@ static enum ctl_exit await(struct waiting *waiting)
 
 /* ---- asking ---- */
 
-static enum ctl_exit send_request(struct ctl *ctl, json_t *body, const char *id, long within_s)
+static enum ctl_exit send_within(struct ctl *ctl, json_t *body, long within_s)
 {
+    char id[ID_SIZE];
     struct call_answer answer;
     enum ctl_exit result = CTL_DONE;
     struct waiting waiting = {.ctl = ctl, .id = id, .seq = -1};
@@ -212,6 +214,7 @@ static enum ctl_exit send_request(struct ctl *ctl, json_t *body, const char *id,
         json_decref(body);
         return CTL_USAGE;
     }
+    request_new_id("req", id);
     print_events(&waiting); /* from here on: what comes after the request */
     json_object_set_new(body, "id", json_string(id));
     call(ctl, "POST", "/v1/requests", body, &answer);
@@ -242,16 +245,25 @@ static enum ctl_exit send_request(struct ctl *ctl, json_t *body, const char *id,
     return await(&waiting);
 }
 
+json_t *request_body(enum request_kind kind, const char *reason)
+{
+    json_t *body = json_object();
+    json_object_set_new(body, "kind", json_string(request_kind_names[kind]));
+    json_object_set_new(body, "reason", json_string(reason));
+    return body;
+}
+
+enum ctl_exit request_send(struct ctl *ctl, json_t *body)
+{
+    return send_within(ctl, body, timeout_s(ctl, OTHERS_WITHIN_S));
+}
+
 static enum ctl_exit ask(struct ctl *ctl, enum request_kind kind, const char *key,
                          const char *reason)
 {
-    char id[ID_SIZE];
-    request_new_id("req", id);
-    json_t *body = json_object();
-    json_object_set_new(body, "kind", json_string(request_kind_names[kind]));
+    json_t *body = request_body(kind, reason);
     json_object_set_new(body, key, json_string(ctl->words[0]));
-    json_object_set_new(body, "reason", json_string(reason));
-    return send_request(ctl, body, id, timeout_s(ctl, OTHERS_WITHIN_S));
+    return request_send(ctl, body);
 }
 
 enum ctl_exit ctl_pause(struct ctl *ctl)
@@ -286,126 +298,211 @@ enum ctl_exit ctl_confirm_fenced(struct ctl *ctl)
     return ask(ctl, REQUEST_CONFIRM_FENCED, "node", reason);
 }
 
-enum ctl_exit ctl_request(struct ctl *ctl)
+/* "request ID" and "request wait ID" wait; "request show ID" tells how it stands. */
+static bool request_words(const struct ctl *ctl, const char **ret_id, bool *ret_wait)
 {
-    struct call_answer answer;
-    enum ctl_exit result = CTL_DONE;
-    char path[256];
-    long within_s = timeout_s(ctl, FAILOVER_WITHIN_S);
-    const char *id = ctl->words[0];
-    if (within_s < 0) {
-        return CTL_USAGE;
+    const char *verb = ctl->words_len == 2 ? ctl->words[0] : "wait";
+    const char *id = ctl->words[ctl->words_len - 1];
+    *ret_id = id;
+    *ret_wait = strcmp(verb, "wait") == 0;
+    if (!*ret_wait && strcmp(verb, "show") != 0) {
+        (void)ctl_usage(ctl, "request: found \"%s\", allowed are show and wait", verb);
+        return false;
     }
     if (id[0] == '\0' || strlen(id) >= ID_SIZE ||
         strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(id)) {
-        return ctl_usage(ctl, "\"%s\" is no id of a request", id);
+        (void)ctl_usage(ctl, "\"%s\" is no id of a request", id);
+        return false;
     }
-    if (!ctl_given(ctl, OPT_NO_WAIT) && !ctl_given(ctl, OPT_JSON)) {
-        struct waiting waiting = {.ctl = ctl, .id = id, .seq = -1, .began_ms = 0};
-        waiting.until_ms = clock_now_ms() + (uint64_t)within_s * 1000;
-        return await(&waiting);
-    }
-    (void)snprintf(path, sizeof path, "/v1/requests/%s", id);
-    if (call_get(ctl, path, &answer, &result)) {
-        if (ctl_given(ctl, OPT_JSON)) {
-            (void)printf("%s\n", answer.raw);
-        } else {
-            result = print_outcome(answer.body);
+    return true;
+}
+
+static void print_request(const json_t *request)
+{
+    static const char *const keys[] = {"kind",   "group", "database", "node", "who",
+                                       "reason", "asked", "workflow", NULL};
+    for (int i = 0; keys[i] != NULL; i++) {
+        const char *text = member_text(request, keys[i], "");
+        if (text[0] != '\0') {
+            (void)printf("%-9s %s\n", keys[i], text);
         }
+    }
+    (void)fflush(stdout);
+}
+
+static enum ctl_exit show_request(struct ctl *ctl, const char *id)
+{
+    struct call_answer answer;
+    enum ctl_exit result = CTL_RUNNING;
+    char path[sizeof "/v1/requests/" + ID_SIZE];
+    (void)snprintf(path, sizeof path, "/v1/requests/%s", id);
+    call(ctl, "GET", path, NULL, &answer);
+    if (!answer.reached) {
+        ctl_complain("no controller can be reached: %s", answer.text);
+        result = CTL_UNREACHABLE;
+    } else if (answer.status != 200) {
+        ctl_complain("unknown: %s", answer.text);
+    } else if (ctl_given(ctl, OPT_JSON)) {
+        const char *state = member_text(answer.body, "state", "");
+        (void)printf("%s\n", answer.raw);
+        result = strcmp(state, "done") == 0      ? CTL_DONE
+                 : strcmp(state, "refused") == 0 ? CTL_REFUSED
+                                                 : CTL_RUNNING;
+    } else {
+        print_request(answer.body);
+        result = print_outcome(answer.body);
     }
     call_done(&answer);
     return result;
 }
 
+enum ctl_exit ctl_request(struct ctl *ctl)
+{
+    const char *id = NULL;
+    bool wait = false;
+    long within_s = timeout_s(ctl, FAILOVER_WITHIN_S);
+    if (within_s < 0 || !request_words(ctl, &id, &wait)) {
+        return CTL_USAGE;
+    }
+    if (!wait || ctl_given(ctl, OPT_NO_WAIT) || ctl_given(ctl, OPT_JSON)) {
+        return show_request(ctl, id);
+    }
+    struct waiting waiting = {.ctl = ctl, .id = id, .seq = -1, .began_ms = 0};
+    waiting.until_ms = clock_now_ms() + (uint64_t)within_s * 1000;
+    return await(&waiting);
+}
+
 /* ---- failover ---- */
 
-static bool concerns(const json_t *group, const json_t *db, const char *group_name,
-                     const char *database)
+/* The path of the plan's question; false: said. */
+static bool plan_path(const struct ctl *ctl, const char *group, const char *database,
+                      const char *to, uint64_t accepted, char *ret_path, size_t size)
 {
-    if (database != NULL && strcmp(member_text(db, "name", ""), database) != 0) {
+    if ((group != NULL && !call_name(ctl, "group", group)) ||
+        (database != NULL && !call_name(ctl, "database", database)) ||
+        (to != NULL && !call_name(ctl, "node", to))) {
         return false;
     }
-    return group_name == NULL || strcmp(member_text(group, "name", ""), group_name) == 0;
+    (void)snprintf(ret_path, size, "/v1/plan?accept_loss_bytes=%llu%s%s%s%s%s%s",
+                   (unsigned long long)accepted, group != NULL ? "&group=" : "",
+                   group != NULL ? group : "", database != NULL ? "&database=" : "",
+                   database != NULL ? database : "", to != NULL ? "&to=" : "",
+                   to != NULL ? to : "");
+    return true;
 }
 
-static void print_plan_of(const json_t *db, const char *to)
+static const char *time_text(const json_t *item, const char *key, char ret_text[SHOW_SIZE])
 {
-    const json_t *candidate = json_object_get(db, "candidate");
-    const char *chosen = to != NULL ? to : member_text(candidate, "node", NULL);
-    char loss[SHOW_SIZE];
+    return show_lap(member_number(item, key, -1), ret_text);
+}
+
+static void print_plan(const json_t *plan)
+{
+    static const char *const columns[] = {"DATABASE",     "STEP",     "+WHAT",
+                                          "-TOOK BEFORE", "-AT MOST", NULL};
+    struct page page = page_stdout();
+    char a[SHOW_SIZE], b[SHOW_SIZE];
     size_t index;
-    json_t *verdict;
-    (void)printf("%s: fence %s, then promote %s\n", member_text(db, "name", "?"),
-                 member_text(db, "primary", "(no primary is recorded)"),
-                 chosen != NULL ? chosen : "nobody: no candidate passes now");
-    json_array_foreach(json_object_get(candidate, "verdicts"), index, verdict)
+    json_t *item;
+    json_array_foreach(json_object_get(plan, "databases"), index, item)
     {
-        (void)printf("  %-20s %s: %s\n", member_text(verdict, "node", "?"),
-                     member_true(verdict, "passes") ? "passes" : "refused",
-                     member_text(verdict, "reason", ""));
+        const char *target = member_text(item, "target", NULL);
+        (void)printf("%s: fence %s, then promote %s; lost at most: %s\n",
+                     member_text(item, "name", "?"),
+                     member_text(item, "primary", "(no primary is recorded)"),
+                     target != NULL ? target : "nobody: no candidate passes now",
+                     show_bytes(member_number(item, "loss_bytes", -1), a));
     }
-    (void)printf("  %s, %s; lost at most: %s\n", member_text(db, "durability", "?"),
-                 member_true(db, "writable") ? "the primary takes writes now"
-                                             : "the primary is not seen to take writes",
-                 show_bytes(member_number(db, "loss_now_bytes", -1), loss));
-}
-
-/* Shown from the same code that will decide. False: no such database or group, said. */
-static bool print_plan(struct ctl *ctl, const char *group_name, const char *database,
-                       const char *to, enum ctl_exit *ret_exit)
-{
-    struct call_answer answer;
-    bool got = call_status(ctl, &answer, ret_exit);
-    int shown = 0;
-    size_t i, j;
-    json_t *group, *db;
-    json_array_foreach(json_object_get(answer.body, "groups"), i, group)
+    struct sheet *sheet = sheet_new(&page, columns);
+    json_array_foreach(json_object_get(plan, "steps"), index, item)
     {
-        json_array_foreach(json_object_get(group, "databases"), j, db)
-        {
-            if (concerns(group, db, group_name, database)) {
-                print_plan_of(db, to);
-                shown++;
-            }
-        }
+        sheet_line(sheet);
+        sheet_cell(sheet, TONE_PLAIN, "%s", member_text(item, "database", "?"));
+        sheet_cell(sheet, TONE_PLAIN, "%s", member_text(item, "step", "?"));
+        sheet_cell(sheet, TONE_PLAIN, "%s", member_text(item, "text", "?"));
+        sheet_cell(sheet, TONE_PLAIN, "%s", time_text(item, "expected_ms", a));
+        sheet_cell(sheet, TONE_PLAIN, "%s", time_text(item, "bound_ms", a));
     }
-    call_done(&answer);
-    if (got && shown == 0) {
-        ctl_complain("no %s is named \"%s\"; failoverctl status lists them",
-                     database != NULL ? "database" : "group",
-                     database != NULL ? database : group_name);
-        *ret_exit = CTL_USAGE;
+    sheet_end(sheet);
+    const json_t *total = json_object_get(plan, "total");
+    (void)printf("plan %s, as %s sees it at %s%s; took %s before%s%s, at most %s%s\n",
+                 member_text(plan, "hash", "?"), member_text(plan, "controller", "?"),
+                 member_text(plan, "at", "?"),
+                 member_true(plan, "leading") ? "" : " (it follows; the leader decides)",
+                 time_text(total, "expected_ms", a),
+                 member_null(plan, "measured") ? "" : " in incident ",
+                 member_text(plan, "measured", ""), time_text(total, "bound_ms", b),
+                 member_null(total, "bound_ms") ? " known: a person must confirm the fence" : "");
+    const char *refused = member_text(plan, "refused", "");
+    if (refused[0] != '\0') {
+        (void)printf("as things stand it would be refused: %s\n", refused);
     }
     (void)fflush(stdout);
-    return shown > 0;
+}
+
+enum ctl_exit ctl_plan(struct ctl *ctl)
+{
+    const char *group = ctl->words_len > 1 ? ctl->words[1] : NULL;
+    const char *database = ctl->values[OPT_DATABASE];
+    uint64_t accepted = 0;
+    char path[512];
+    struct call_answer answer;
+    enum ctl_exit result = CTL_DONE;
+    if (strcmp(ctl->words[0], "failover") != 0) {
+        return ctl_usage(ctl, "plan: found \"%s\", allowed is failover", ctl->words[0]);
+    }
+    if (group == NULL && database == NULL) {
+        return ctl_usage(ctl, "plan failover needs a GROUP or --database NAME");
+    }
+    if (!loss_bytes(ctl, &accepted) ||
+        !plan_path(ctl, group, database, ctl->values[OPT_TO], accepted, path, sizeof path)) {
+        return CTL_USAGE;
+    }
+    if (call_leader(ctl, path, &answer, &result)) {
+        if (ctl_given(ctl, OPT_JSON)) {
+            (void)printf("%s\n", answer.raw);
+        } else {
+            print_plan(answer.body);
+        }
+        result = member_text(answer.body, "refused", "")[0] != '\0' ? CTL_REFUSED : CTL_DONE;
+    }
+    call_done(&answer);
+    return result;
 }
 
 enum ctl_exit ctl_failover(struct ctl *ctl)
 {
     const char *group = ctl->words_len > 0 ? ctl->words[0] : NULL;
-    const char *database = ctl_given(ctl, OPT_DATABASE) ? ctl->values[OPT_DATABASE] : NULL;
-    const char *to = ctl_given(ctl, OPT_TO) ? ctl->values[OPT_TO] : NULL;
+    const char *database = ctl->values[OPT_DATABASE];
+    const char *to = ctl->values[OPT_TO];
     const char *reason = NULL;
     uint64_t accepted = 0;
+    char path[512];
+    struct call_answer answer;
     enum ctl_exit result = CTL_DONE;
-    char id[ID_SIZE];
     if (group == NULL && database == NULL) {
         return ctl_usage(ctl, "failover needs a GROUP or --database NAME");
     }
-    if (!ctl_reason(ctl, &reason) || !loss_bytes(ctl, &accepted)) {
+    if (!ctl_reason(ctl, &reason) || !loss_bytes(ctl, &accepted) ||
+        !plan_path(ctl, group, database, to, accepted, path, sizeof path)) {
         return CTL_USAGE;
     }
-    if (!print_plan(ctl, group, database, to, &result)) {
-        return result;
+    bool shown = call_leader(ctl, path, &answer, &result);
+    json_t *body = request_body(REQUEST_FAILOVER, reason);
+    if (shown) {
+        print_plan(answer.body);
+        if (member_true(answer.body, "leading")) { /* what was shown is what runs */
+            json_object_set_new(body, "plan", json_string(member_text(answer.body, "hash", "")));
+        }
     }
-    if (!ctl_sure(ctl, "Fail over?")) {
-        ctl_complain("nothing was changed");
-        return CTL_REFUSED;
+    call_done(&answer);
+    if (!shown || !ctl_sure(ctl, "Fail over?")) {
+        json_decref(body);
+        if (shown) {
+            ctl_complain("nothing was changed");
+        }
+        return shown ? CTL_REFUSED : result;
     }
-    request_new_id("req", id);
-    json_t *body = json_object();
-    json_object_set_new(body, "kind", json_string(request_kind_names[REQUEST_FAILOVER]));
-    json_object_set_new(body, "reason", json_string(reason));
     json_object_set_new(body, "accept_loss_bytes", json_integer((json_int_t)accepted));
     if (group != NULL) {
         json_object_set_new(body, "group", json_string(group));
@@ -416,5 +513,5 @@ enum ctl_exit ctl_failover(struct ctl *ctl)
     if (to != NULL) {
         json_object_set_new(body, "node", json_string(to));
     }
-    return send_request(ctl, body, id, timeout_s(ctl, FAILOVER_WITHIN_S));
+    return send_within(ctl, body, timeout_s(ctl, FAILOVER_WITHIN_S));
 }

@@ -34,6 +34,12 @@ static void backend_extra(void *arg, struct status_extra *ret_extra)
         health.answered_ms != 0 && ret_extra->now_ms - health.answered_ms < REACHABLE_MS;
 }
 
+static const struct config_record *backend_config(void *arg)
+{
+    struct daemon *d = arg;
+    return d->config;
+}
+
 int serving_start(struct daemon *d, struct err *ret_err)
 {
     struct api_options options = {
@@ -42,6 +48,7 @@ int serving_start(struct daemon *d, struct err *ret_err)
         .backend = {.arg = d,
                     .core = backend_core,
                     .extra = backend_extra,
+                    .config = backend_config,
                     .put_request = store_put_request,
                     .put_config = store_put_config},
     };

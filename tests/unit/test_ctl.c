@@ -29,6 +29,7 @@
 static char dir[32];
 static char sockets[CONTROLLERS][64];
 static pid_t controllers[CONTROLLERS];
+static bool with_trouble; /* what the next one shows: an alarm, and a step that is parked */
 
 /* ---- a controller: the real API in a process of its own, over a core made by hand ---- */
 
@@ -43,6 +44,7 @@ struct controller {
     char config_id[ID_SIZE];
     char *yaml;
     int64_t revision;
+    struct config_record config;
 };
 
 static const struct core *give_core(void *arg)
@@ -63,6 +65,11 @@ static void give_extra(void *arg, struct status_extra *ret_extra)
                                        .etcd_seen_ms = SHOP_NOW_MS - 20,
                                        .config_revision = 42,
                                        .events = self->events};
+}
+
+static const struct config_record *give_config(void *arg)
+{
+    return &((struct controller *)arg)->config;
 }
 
 static void put_request(void *arg, const struct request_record *request)
@@ -106,6 +113,7 @@ static void end_config(struct controller *self)
                                 .reason = "as tested",
                                 .wall_ms = SHOP_WALL_MS,
                                 .revision = 42};
+    config_record_apply(&self->config, self->yaml, "root", "as tested", SHOP_WALL_MS);
     api_take_config(self->api, &config);
     api_write_done(self->api, self->config_id, API_WRITE_STORED, 42, "");
 }
@@ -123,6 +131,26 @@ static void on_timer(void *arg)
     }
 }
 
+/* payments waits for a person: its fence was parked, and somebody is called. */
+static void make_trouble(struct core *core)
+{
+    struct group_record *group = &core->groups[0].record;
+    struct move_record *move = &group->workflow.moves[0];
+    snprintf(group->alarms[0].key, sizeof group->alarms[0].key, "parked.payments");
+    snprintf(group->alarms[0].text, sizeof group->alarms[0].text, "payments is parked");
+    snprintf(group->alarms[0].acked_by, NAME_SIZE, "ann");
+    snprintf(group->alarms[0].acked_reason, REASON_SIZE, "on my way");
+    group->alarms_len = 1;
+    group->moving = true;
+    group->workflow.moves_len = 1;
+    snprintf(group->workflow.id, ID_SIZE, "20260921-141220-shop");
+    snprintf(move->database, NAME_SIZE, "payments");
+    snprintf(move->from, NAME_SIZE, "pay-east");
+    snprintf(move->fence_node, NAME_SIZE, "pay-east");
+    snprintf(move->parked, REASON_SIZE, "step fence has ended 5 leaders");
+    core->databases[0].state = DB_PARKED;
+}
+
 /* In the child: serves until it is killed. */
 static void serve(int index, bool leading, int ready)
 {
@@ -134,6 +162,9 @@ static void serve(int index, bool leading, int ready)
     self.loop = loop_new();
     self.core = shop_core();
     self.core->leading = leading;
+    if (with_trouble) {
+        make_trouble(self.core);
+    }
     self.events = events_new();
     self.timer = timer_new(self.loop, on_timer, &self);
     events_add(self.events, &note);
@@ -141,6 +172,7 @@ static void serve(int index, bool leading, int ready)
                                   .backend = {.arg = &self,
                                               .core = give_core,
                                               .extra = give_extra,
+                                              .config = give_config,
                                               .put_request = put_request,
                                               .put_config = put_config}};
     self.api = api_new(self.loop, &options, &err);
@@ -350,8 +382,9 @@ static void every_command_explains_itself_with_an_example(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "status",   "check",  "apply", "config",    "pause",    "resume", "confirm-fenced",
-        "failover", "events", "rules", "setup-sql", "incident", "request"};
+        "status",         "check",    "apply",  "config",   "pause",     "resume",
+        "confirm-fenced", "failover", "events", "rules",    "setup-sql", "incident",
+        "request",        "explain",  "plan",   "workflow", "alarms"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char line[64];
         char example[64];
@@ -388,6 +421,21 @@ static void what_is_not_understood_is_named_with_what_was_meant(void **state)
         {"failover shop --reason x --accept-loss lots", "--accept-loss: found \"lots\""},
         {"failover shop --reason x --accept-loss 1Q", "--accept-loss: found \"1Q\""},
         {"request 'no id'", "is no id"},
+        {"request tell req-0000000000000000", "allowed are show and wait"},
+        {"explain", "needs a GROUP or --database"},
+        {"explain 'a group'", "is no name of a group"},
+        {"plan switchover shop", "allowed is failover"},
+        {"plan failover", "needs a GROUP or --database"},
+        {"workflow retry", "workflow needs an argument"},
+        {"workflow retry shop", "needs --reason"},
+        {"workflow undo shop --reason x", "allowed are show, retry, skip and abandon"},
+        {"alarms ack", "alarms ack KEY"},
+        {"alarms shop ask parked.payments", "alarms ack KEY"},
+        {"alarms ack parked.payments", "needs --reason"},
+        {"config rollback --reason x", "needs the number of a version"},
+        {"config rollback 1", "needs --reason"},
+        {"config diff last", "found version \"last\""},
+        {"config histroy", "allowed are show, history, diff and rollback"},
         {"rules --format tabel", "allowed are table, dot and json"},
         {"incident shwo", "allowed are list and show"},
         {"events --since yesterday", "--since"},
@@ -524,6 +572,135 @@ static void an_id_can_be_asked_for_again(void **state)
     has(out, "done: it is so now");
     assert_int_equal(run_on("1", "request req-0000000000000000"), CTL_RUNNING);
     has(complaints, "unknown");
+}
+
+static void an_outcome_can_be_shown_or_waited_for_and_the_exit_code_says_which(void **state)
+{
+    (void)state;
+    char id[ID_SIZE];
+    char line[128];
+    start_controller(0, true);
+    assert_int_equal(run_on("1", "pause shop --reason works --no-wait"), CTL_RUNNING);
+    snprintf(id, sizeof id, "%.*s", (int)strcspn(out, "\n"), out);
+    snprintf(line, sizeof line, "request wait %s", id);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    snprintf(line, sizeof line, "request show %s", id);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    has(out, "kind      pause");
+    has(out, "done: it is so now");
+    snprintf(line, sizeof line, "request show %s --json", id);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    assert_int_equal(run_on("1", "pause shop --reason 'be refused' --no-wait"), CTL_RUNNING);
+    snprintf(id, sizeof id, "%.*s", (int)strcspn(out, "\n"), out);
+    snprintf(line, sizeof line, "request wait %s", id);
+    assert_int_equal(run_on("1", line), CTL_REFUSED);
+    snprintf(line, sizeof line, "request show %s", id);
+    assert_int_equal(run_on("1", line), CTL_REFUSED);
+    assert_int_equal(run_on("1", "pause shop --reason 'say nothing' --no-wait"), CTL_RUNNING);
+    snprintf(id, sizeof id, "%.*s", (int)strcspn(out, "\n"), out);
+    snprintf(line, sizeof line, "request show %s", id);
+    assert_int_equal(run_on("1", line), CTL_RUNNING);
+    snprintf(line, sizeof line, "request wait %s --timeout 1", id);
+    assert_int_equal(run_on("1", line), CTL_RUNNING);
+    has(complaints, "ask again");
+    stop_controller(0);
+    assert_int_equal(run_on("1", line), CTL_RUNNING); /* unknown is not called failed */
+    snprintf(line, sizeof line, "request show %s", id);
+    assert_int_equal(run_on("1", line), CTL_UNREACHABLE);
+}
+
+static void explain_names_every_check_with_its_value_limit_and_age(void **state)
+{
+    (void)state;
+    start_controller(0, false);
+    start_controller(1, true);
+    assert_int_equal(run_on("12", "explain shop"), CTL_DONE);
+    has(out, "a person would be needed: ");
+    has(out, "candidate pay-west");
+    has(out, "witness ops2");
+    has(out, "fewer than");
+    has(out, "level person");
+    has(out, "as ops2 sees it");
+    assert_int_equal(run_on("1", "explain --database payments --json"), CTL_DONE);
+    json_t *told = json_loads(out, 0, NULL);
+    const json_t *db = json_array_get(json_object_get(told, "databases"), 0);
+    assert_string_equal(json_string_value(json_object_get(db, "target")), "pay-west");
+    assert_int_equal(json_array_size(json_object_get(db, "times")), LAPS);
+    assert_true(json_array_size(json_object_get(db, "checks")) >= 12);
+    json_decref(told);
+    assert_int_equal(run_on("1", "explain shp"), CTL_USAGE);
+    has(complaints, "no group is named \"shp\"");
+}
+
+static void a_plan_shows_steps_times_and_what_would_refuse_it(void **state)
+{
+    (void)state;
+    start_controller(0, true);
+    assert_int_equal(run_on("1", "plan failover shop --to pay-west"), CTL_REFUSED);
+    has(out, "payments: fence pay-east, then promote pay-west");
+    has(out, "person (operator)");
+    has(out, "to timeline 2");
+    has(out, "refused: payments: observing");
+    assert_int_equal(run_on("1", "plan failover shop --to pay-north"), CTL_USAGE);
+    has(complaints, "no node is named \"pay-north\"");
+    assert_int_equal(run_on("1", "plan failover shop --json"), CTL_REFUSED);
+    json_t *plan = json_loads(out, 0, NULL);
+    assert_int_equal(strlen(json_string_value(json_object_get(plan, "hash"))), PLAN_HASH_SIZE - 1);
+    assert_int_equal(json_array_size(json_object_get(plan, "steps")), 4);
+    json_decref(plan);
+}
+
+static void a_waiting_step_and_an_alarm_are_shown_and_acted_upon(void **state)
+{
+    (void)state;
+    with_trouble = true;
+    start_controller(0, true);
+    with_trouble = false;
+    assert_int_equal(run_on("1", "workflow show shop"), CTL_DONE);
+    has(out, "payments: parked");
+    has(out, "[fence] > choose");
+    has(out, "step fence has ended 5 leaders");
+    assert_int_equal(run_on("1", "workflow retry shop --reason works"), CTL_DONE);
+    assert_int_equal(run_on("1", "workflow skip shop --reason 'be refused'"), CTL_REFUSED);
+    assert_int_equal(run_on("1", "workflow abandon shop --database payments --reason works"),
+                     CTL_DONE);
+    assert_int_equal(run_on("1", "workflow show shp"), CTL_USAGE);
+    assert_int_equal(run_on("1", "alarms"), CTL_DONE);
+    has(out, "parked.payments");
+    has(out, "by ann: on my way");
+    assert_int_equal(run_on("1", "alarms ack parked.payments --reason works"), CTL_DONE);
+    assert_int_equal(run_on("1", "alarms ack fence.payments --reason works"), CTL_REFUSED);
+    has(complaints, "there is no alarm \"fence.payments\"");
+}
+
+static void an_old_definition_is_listed_compared_and_stored_again(void **state)
+{
+    (void)state;
+    char path[80];
+    char line[128];
+    char changed[sizeof shop_yaml + 32];
+    start_controller(0, true);
+    assert_int_equal(run_on("1", "config history"), CTL_REFUSED);
+    write_file("cluster.yaml", shop_yaml, path);
+    snprintf(line, sizeof line, "apply -y %s --reason 'the first'", path);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    snprintf(changed, sizeof changed, "%sprofile: fast\n", shop_yaml);
+    write_file("cluster.yaml", changed, path);
+    assert_int_equal(run_on("1", line), CTL_DONE);
+    assert_int_equal(run_on("1", "config history"), CTL_DONE);
+    has(out, "as tested");
+    assert_int_equal(run_on("1", "config diff"), CTL_DONE);
+    has(out, "profile");
+    assert_int_equal(run_on("1", "config diff 2"), CTL_REFUSED);
+    has(complaints, "kept are 0 (the stored one) to 1");
+    assert_int_equal(run_on("1", "config rollback 1 --reason 'too fast'"), CTL_USAGE);
+    has(complaints, "--yes");
+    assert_int_equal(run_on("1", "config rollback 1 --reason 'too fast' --yes"), CTL_DONE);
+    has(out, "stored as revision 42");
+    assert_int_equal(run_on("1", "config show"), CTL_DONE);
+    assert_string_equal(out, shop_yaml);
+    assert_int_equal(run_on("1", "config diff 2"), CTL_DONE);
+    has(out, "no difference");
 }
 
 static void a_request_goes_to_the_other_controller_when_one_is_dead(void **state)
@@ -676,6 +853,11 @@ int main(void)
         TEST(the_sockets_may_come_from_the_environment),
         TEST(a_request_ends_done_refused_or_unknown_and_the_exit_code_says_which),
         TEST(an_id_can_be_asked_for_again),
+        TEST(an_outcome_can_be_shown_or_waited_for_and_the_exit_code_says_which),
+        TEST(explain_names_every_check_with_its_value_limit_and_age),
+        TEST(a_plan_shows_steps_times_and_what_would_refuse_it),
+        TEST(a_waiting_step_and_an_alarm_are_shown_and_acted_upon),
+        TEST(an_old_definition_is_listed_compared_and_stored_again),
         TEST(a_request_goes_to_the_other_controller_when_one_is_dead),
         TEST(apply_shows_the_difference_and_stores),
         TEST(incidents_and_events_are_shown_for_people_and_programs),
