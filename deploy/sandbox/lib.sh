@@ -456,6 +456,10 @@ proxy_start() {
 		defaults
 		    timeout connect 500ms
 		    timeout queue 100ms
+		    # "shutdown sessions" leaves alone what the client has already half closed; to a silent server that would last
+		    # as long as timeout server.
+		    timeout client-fin 1s
+		    timeout server-fin 1s
 		    retries 0
 		END
         for route; do
