@@ -1,0 +1,147 @@
+#!/bin/bash
+# etcd loses a member, its quorum, a lease and a record: the databases go on, nothing is decided without it, and what
+# was begun is finished when it is back.
+# shellcheck disable=SC2317
+. "$(dirname "$0")/world.bash"
+
+# The member that this controller talks to: the address with most of its connections.
+member_in_use() { # HOST
+    local address host
+    address=$(host_exec "$1" ss -Htn state established dport = 2379 | awk '{ print $4 }' | sed 's/:2379$//' | sort | uniq -c |
+        sort -rn | awk 'NR == 1 { print $2 }')
+    for host in etcd1 etcd2 etcd3; do
+        [[ ${HOST_ADDRESS[$host]} == "$address" ]] && echo "$host" && return
+    done
+    return 1
+}
+
+term_is() { # TERM
+    status_shows ".leader.term == $1 and .etcd.reachable"
+}
+
+term() {
+    ctl status --json | jq -er .leader.term
+}
+
+lose_quorum() {
+    host_kill etcd2
+    host_kill etcd3
+}
+
+regain_quorum() {
+    REGAINED_AT=$(now_ms)
+    etcd_member etcd2
+    etcd_member etcd3
+}
+
+# Both controllers live, and neither pretends to lead or to know better.
+both_wait() {
+    local host
+    for host in ops1 ops2; do
+        status_of "$host" '(.etcd.reachable | not) and (.controller.leading | not)' || return 1
+    done
+}
+
+both_live() {
+    cat "$WORLD"/ops?/failoverd.pid >"$TMP/pids"
+    cmp "$TMP/pids" "$TMP/pids.first" && kill -0 "$(head -n 1 "$TMP/pids")" "$(tail -n 1 "$TMP/pids")"
+}
+
+permits_are() { # COUNTER of payments, COUNTER of orders
+    local database
+    for database in payments orders; do
+        etcd_value "permits/$database" | jq -e ".state == \"granted\" and .epoch.counter == $1" || return 1
+        shift
+    done
+}
+
+is_standby() { # NODE
+    [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
+}
+
+has_moved() { # DATABASE NODE
+    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
+}
+
+revoke_leader_lease() {
+    local lease
+    # Not by jq, whose numbers are not that long.
+    lease=$(etcd_ctl etcd1 get /failover/shop/leader -w fields | sed -n 's/^"Lease" : //p') && [[ -n $lease ]] &&
+        etcd_ctl etcd1 lease revoke "$(printf '%x' "$lease")"
+}
+
+world_begin
+cat "$WORLD"/ops?/failoverd.pid >"$TMP/pids.first"
+check_soon "all is well" 20 is_well
+
+# --- one member ------------------------------------------------------------------------------------------------------
+
+leader=$(leader_of) term=$(term)
+member=$(member_in_use "$leader")
+check "the leader uses one member" test -n "$member"
+host_kill "$member"
+check_soon "without the member in use etcd is reachable again" 10 term_is "$term"
+check_for "and nobody else has led, for longer than a lease" 7 term_is "$term"
+check "the load went on" load_runs
+etcd_member "$member"
+check_soon "the member is back" 15 etcd_ctl "$member" endpoint health
+check_soon "and all is well" 10 is_well
+
+# --- a lease and a record, by hand --------------------------------------------------------------------------------
+
+check "the leader's lease is revoked by hand" revoke_leader_lease
+check_soon "somebody leads in a new term" 10 status_shows ".leader.term != null and .leader.term > $term"
+check_soon "exactly one does, and all is well" 15 is_well
+check "its permits are the same" permits_are 1 1
+
+permit=$(etcd_value permits/payments)
+check "a permit is deleted by hand" etcd_ctl etcd1 del /failover/shop/permits/payments
+check_soon "its database is parked, and nothing is written over it" 10 status_shows "[$(db payments) | .state] == [\"parked\"]"
+check_soon "an alarm says so" 10 shows_alarm parked.payments 'one is missing'
+check "both controllers live" both_live
+check "the permit is still missing" test -z "$(etcd_value permits/payments)"
+check "the load goes on" load_runs
+etcd_ctl etcd1 put /failover/shop/permits/payments "$permit" >/dev/null
+check_soon "with the permit put back all is well, without an alarm" 20 is_well
+
+# --- the quorum, in peace ----------------------------------------------------------------------------------------
+
+lose_quorum
+check_soon "without a quorum nobody leads" 20 both_wait
+check_for "and it stays so" 8 both_wait
+check "the load goes on" load_runs
+check "both controllers live" both_live
+regain_quorum
+check_soon "with it, somebody leads" 30 status_shows '.leader.id != null and .etcd.reachable'
+check_soon "and all is well again" 20 is_well
+echo "    $(($(now_ms) - REGAINED_AT)) ms after the members were started"
+check "its permits are the same" permits_are 1 1
+
+# --- the quorum, and a primary -------------------------------------------------------------------------------------
+
+lose_quorum
+check_soon "without a quorum nobody leads (2)" 20 both_wait
+pg_kill pay-east
+check_for "a primary that dies meanwhile is not replaced" 8 is_standby pay-west
+check "and nobody is switched off" test ! -e "$WORLD/power.log"
+regain_quorum
+check_soon "when etcd is back it is failed over" 40 has_moved payments pay-west
+echo "    $(($(now_ms) - REGAINED_AT)) ms after the members were started"
+check "once, and orders not at all" permits_are 2 1
+
+# --- the quorum, in the middle of a failover ------------------------------------------------------------------------
+
+pg_kill ord-east
+check_soon "a fence runs" 20 record_shows '[.workflow.moves[]? | select(.database == "orders") | .phase] == ["fence"]'
+lose_quorum
+check_soon "nobody leads in the middle of a failover" 20 both_wait
+check_for "and nothing is promoted" 4 is_standby ord-west
+regain_quorum
+check_soon "when etcd is back the failover is finished" 40 has_moved orders ord-west
+check "with one new permit" permits_are 2 2
+
+check "both controllers have lived through all of it" both_live
+check_soon "the load goes on" 15 load_runs
+stop_load_and_audit
+world_finish
+finish
