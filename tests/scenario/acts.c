@@ -118,7 +118,9 @@ void act_fence(struct world *world, int c, const struct effect *effect)
     if (agent == AGENT_WORKS) {
         world_at(world, world->now_ms + after / 2, on_off, &args);
     }
-    world_at(world, at, on_fence_report, &args);
+    if (agent != AGENT_SILENT) { /* else the driver owes an outcome for ever */
+        world_at(world, at, on_fence_report, &args);
+    }
 }
 
 /* ---- promotion ---- */
@@ -165,6 +167,9 @@ static void on_statement(struct world *world, const struct args *args)
     uint64_t half = DELAY_PROMOTE_MS / 2;
     if (!postgres_up(world, db, i) || pg->hung || world->cut_node[args->controller][node]) {
         report(world, args, 1000, PROMOTION_UNKNOWN, "unknown: the connection is gone");
+        return;
+    }
+    if (pg->promotion == PROMOTION_SILENT) {
         return;
     }
     if (pg->promotion == PROMOTION_LOSES_REQUEST || pg->promotion == PROMOTION_REFUSES) {

@@ -135,8 +135,8 @@ void check_promoted(struct world *world, int db, int i)
     const struct postgres *pg = &world->pg[db][i];
     const struct db_truth *truth = &world->truth[db];
     const struct move_record *move = store_move(world, db);
-    if (pg->line != truth->newest_line) {
-        world_break(world, "S7: %s does not descend from the newest line of %s",
+    if (pg->line != truth->recorded_line) {
+        world_break(world, "S7: %s does not descend from the recorded history of %s",
                     node_of(world, db, i), world->def.databases[db].name);
     }
     uint64_t lost = truth->acked_lsn > pg->lsn ? truth->acked_lsn - pg->lsn : 0;

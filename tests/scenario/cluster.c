@@ -89,6 +89,7 @@ static bool add_database(struct world *world, const char *name, char *members)
     database->sync_len = entry->members_len > 0 ? 1 : 0;
     world->pg[db][world->truth[db].promoted].sync_on = database->sync_len > 0;
     world->truth[db].newest_line = 1;
+    world->truth[db].recorded_line = 1;
     world->truth[db].rate_bytes_per_s = 10000;
     world->truth[db].settled_ms = world->now_ms;
     return true;

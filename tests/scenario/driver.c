@@ -194,15 +194,6 @@ static void on_tick(struct world *world, const struct args *args)
     if (!alive(world, args) || put_off(world, on_tick, args) || args->n != controller->tick_ms) {
         return;
     }
-    if (controller->term != 0 && world->now_ms >= controller->act_until_ms) {
-        controller->term = 0;
-        controller->reloading = false;
-        world_print(world, "%s loses its leadership: no keepalive was answered in time",
-                    controller->id);
-        struct core_event lost = controller_event(world, args->controller, EV_NOT_LEADING);
-        controller_post(world, args->controller, &lost);
-        return;
-    }
     struct core_event event = controller_event(world, args->controller, EV_TICK);
     controller_post(world, args->controller, &event);
 }

@@ -107,12 +107,15 @@ static void settle(struct world *world, int db)
         }
         pg->lsn += truth->rate_bytes_per_s * passed_ms / 1000;
         follow(world, db);
-        uint64_t acked = pg->sync_on ? confirmed_lsn(world, db, i) : pg->lsn;
         if (pg->line != truth->newest_line && passed_ms > 0 && !truth->split_by_hand) {
             world_break(world, "S1: %s on %s acknowledges on a line that another has left",
                         world->def.databases[db].name,
                         world->def.nodes[world->def.databases[db].instances[i].node].name);
         }
+        if (pg->line != truth->recorded_line) {
+            continue; /* no route leads there: nobody waits for its commits */
+        }
+        uint64_t acked = pg->sync_on ? confirmed_lsn(world, db, i) : pg->lsn;
         if (acked > truth->acked_lsn) {
             truth->acked_lsn = acked;
         }
@@ -234,6 +237,16 @@ bool postgres_promote(struct world *world, int db, int i, uint32_t timeline, uin
     pg->promotions++;
     world->truth[db].newest_line = pg->line;
     world->truth[db].promoted = i;
-    world->truth[db].acked_lsn = pg->lsn;
     return true;
+}
+
+void postgres_recorded(struct world *world, int db, const char *node)
+{
+    struct db_truth *truth = &world->truth[db];
+    int i = definition_instance(&world->def.databases[db], definition_node(&world->def, node));
+    if (i >= 0 && world->pg[db][i].role == ROLE_PRIMARY &&
+        world->pg[db][i].line != truth->recorded_line) {
+        truth->recorded_line = world->pg[db][i].line;
+        truth->acked_lsn = world->pg[db][i].lsn;
+    }
 }

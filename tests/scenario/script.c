@@ -367,9 +367,9 @@ static bool cause_it(struct world *world, const struct words *words)
 
 static bool agent_it(struct world *world, const struct words *words)
 {
-    static const char *const modes[] = {"works", "refuses", "hangs", "lies", NULL};
+    static const char *const modes[] = {"works", "refuses", "hangs", "lies", "silent", NULL};
     int node = definition_node(&world->def, words->at[1]);
-    int mode = find_word(modes, 4, words->at[2]);
+    int mode = find_word(modes, 5, words->at[2]);
     int only = -1;
     uint64_t after_ms = 300;
     if (node < 0 || mode < 0) {
@@ -403,9 +403,9 @@ static void set_promotion(struct world *world, int db, int i)
 
 static bool promotion_it(struct world *world, const struct words *words)
 {
-    static const char *const modes[] = {
-        "works", "loses-answer", "loses-request", "refuses", "skips", "slow", NULL};
-    int mode = find_word(modes, 6, words->at[2]);
+    static const char *const modes[] = {"works", "loses-answer", "loses-request", "refuses",
+                                        "skips", "silent",       "slow",          NULL};
+    int mode = find_word(modes, 7, words->at[2]);
     promotion_to_set = (enum promotion_mode)mode;
     return mode >= 0 && each_instance(world, words->at[1], set_promotion);
 }
@@ -651,15 +651,15 @@ static const struct {
     {"restart", 4, restart_it, "restart INSTANCE in DURATION"},
     {"power", 3, power_it, "power NODE on|off"},
     {"cause", 3, cause_it, "cause INSTANCE CAUSE: what probes of it find; ok ends it"},
-    {"agent", 3, agent_it, "agent NODE works|refuses|hangs|lies [level L] [after DURATION]"},
+    {"agent", 3, agent_it, "agent NODE works|refuses|hangs|lies|silent [level L] [after DURATION]"},
     {"promotion", 3, promotion_it,
-     "promotion INSTANCE works|loses-answer|loses-request|refuses|skips|slow"},
+     "promotion INSTANCE works|loses-answer|loses-request|refuses|skips|silent|slow"},
     {"lag", 3, lag_it, "lag INSTANCE BYTES"},
     {"load", 3, load_it, "load DATABASE BYTES: a second"},
     {"service", 3, service_it, "service NODE fails|works"},
     {"etcd", 2, etcd_it, "etcd down|up|loses|refuses|deletes DATABASE|grants DATABASE NODE"},
     {"proxy", 3, proxy_it, "proxy PROXY silent|answers|forgets"},
-    {"ask", 4, ask_it, "ask ID failover|pause|resume|confirm-fenced NAME ..."},
+    {"ask", 4, ask_it, "ask ID failover|pause|resume|confirm-fenced|workflow-... NAME ..."},
     {"apply", 2, apply_it, "apply automatic=yes|no | max-lag=BYTES: a newer definition"},
 };
 

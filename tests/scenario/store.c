@@ -332,12 +332,23 @@ static void say_phases(struct world *world, const struct group_record *before,
     }
 }
 
+static void record_primaries(struct world *world, const struct group_record *group)
+{
+    for (int d = 0; d < group->databases_len; d++) {
+        int db = definition_database(&world->def, group->databases[d].database);
+        if (db >= 0) {
+            postgres_recorded(world, db, group->databases[d].primary);
+        }
+    }
+}
+
 static void write_item(struct world *world, const struct save_item *item, const void *value)
 {
     struct stored_incident *incident;
     switch (item->kind) {
     case SAVE_GROUP:
         world->store.groups[item->index].value = *(const struct group_record *)value;
+        record_primaries(world, value);
         notify(world, WATCH_GROUP, item->index);
         break;
     case SAVE_PERMIT:
@@ -632,6 +643,22 @@ void store_down(struct world *world, bool down)
     }
 }
 
+/* A leader's right ends by its own clock, whatever etcd still holds. */
+static void on_lapse(struct world *world, const struct args *args)
+{
+    struct controller *controller = &world->controllers[args->controller];
+    if (!alive(world, args) || put_off(world, on_lapse, args) || controller->term == 0 ||
+        world->now_ms < controller->act_until_ms) {
+        return;
+    }
+    controller->term = 0;
+    controller->reloading = false;
+    world_print(world, "%s loses its leadership: no keepalive was answered in time",
+                controller->id);
+    struct core_event lost = controller_event(world, args->controller, EV_NOT_LEADING);
+    controller_post(world, args->controller, &lost);
+}
+
 static void on_session(struct world *world, const struct args *args)
 {
     int c = args->controller;
@@ -644,6 +671,7 @@ static void on_session(struct world *world, const struct args *args)
         bool fresh = world->store.lease_until_ms[c] == 0;
         extend(world, c, ttl);
         controller->act_until_ms = world->now_ms + ttl - ttl / 10;
+        world_at(world, controller->act_until_ms, on_lapse, args);
         if (fresh) {
             store_publish(world, c);
         }

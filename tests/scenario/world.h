@@ -116,7 +116,7 @@ struct store {
 
 /* ---- machines ---- */
 
-enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_LIES };
+enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_LIES, AGENT_SILENT };
 
 struct machine {
     bool on;
@@ -132,8 +132,9 @@ enum promotion_mode {
     PROMOTION_LOSES_ANSWER, /* it takes effect, the answer is lost */
     PROMOTION_LOSES_REQUEST,
     PROMOTION_REFUSES,
-    PROMOTION_SKIPS, /* yields another timeline than expected */
-    PROMOTION_SLOW   /* 5 s */
+    PROMOTION_SKIPS,  /* yields another timeline than expected */
+    PROMOTION_SILENT, /* the driver owes an outcome for ever */
+    PROMOTION_SLOW    /* 5 s */
 };
 
 struct postgres { /* one instance */
@@ -155,6 +156,7 @@ struct postgres { /* one instance */
 
 struct db_truth {
     uint32_t newest_line;
+    uint32_t recorded_line; /* of the recorded primary: what a successor must descend from */
     uint64_t acked_lsn;
     uint64_t rate_bytes_per_s;
     uint64_t settled_ms;
@@ -303,6 +305,9 @@ void postgres_crash(struct world *world, int db, int i);
 void postgres_start(struct world *world, int db, int i);
 /* True if it took effect. */
 bool postgres_promote(struct world *world, int db, int i, uint32_t timeline, uint64_t system_id);
+
+/* The store has recorded the primary: its line is the history from now on. */
+void postgres_recorded(struct world *world, int db, const char *node);
 
 /* acts.c */
 void act_fence(struct world *world, int c, const struct effect *effect);
