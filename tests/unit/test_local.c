@@ -95,7 +95,7 @@ static void the_example_is_read(void **state)
     assert_int_equal(c->endpoints_len, 3);
     assert_string_equal(c->endpoints[2], "http://192.0.2.33:2379");
     assert_int_equal(c->secrets_len, 2);
-    assert_string_equal(c->secrets[1].path, "/etc/failover/secrets/ipmi");
+    assert_string_equal(c->secrets[1].path, "/run/credentials/failoverd.service/secret_ipmi");
     const struct local_command_def *command = local_command(c, "oncall");
     assert_non_null(command);
     assert_int_equal(command->args_len, 3);
