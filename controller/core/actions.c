@@ -664,16 +664,25 @@ void start_level(struct core *core, int db)
     d->step_deadline_ms = effect->deadline_ms;
 }
 
+/* Is the event at hand the outcome of this database's step? It may be another's: reviews follow
+ * every event. */
+static bool step_reported(const struct core *core, const struct database_state *d)
+{
+    const struct core_event *event = core->event;
+    return d->step != 0 && ((event->type == EV_FENCE_DONE && event->fence.step == d->step) ||
+                            (event->type == EV_PROMOTION_DONE && event->promote.step == d->step));
+}
+
 void next_level(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
     const struct move_record *move = core_move_of(core, db);
     const struct node_def *node = &core->def.nodes[definition_node(&core->def, move->fence_node)];
-    const char *words = core->event->type == EV_FENCE_DONE ? core->event->fence.detail
-                                                           : "no report by its deadline";
+    bool reported = step_reported(core, d);
+    const char *words = reported ? core->event->fence.detail : "no report by its deadline";
     note(core, NOTE_WARN, "R-V4", db, -1, -1, "fencing level %s of %s gave no proof: %.160s",
          d->level < node->levels_len ? node->levels[d->level].name : "?", node->name, words);
-    if (core->event->type != EV_FENCE_DONE) {
+    if (!reported) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
         effect->step = d->step;
     }
@@ -702,8 +711,7 @@ static void add_evidence(struct core *core, int db, struct move_record *move)
 {
     struct database_state *d = state_of(core, db);
     struct evidence_record *evidence = &move->evidence[EVIDENCE_MAX - 1];
-    bool by_person = core->event->type != EV_FENCE_DONE;
-    if (by_person) {
+    if (!step_reported(core, d)) {
         evidence = &move->evidence[move->evidence_len - 1]; /* requests.c wrote who and why */
     } else {
         if (move->evidence_len < EVIDENCE_MAX) {
@@ -727,7 +735,7 @@ void record_evidence(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     struct move_record *move = core_move(core, db);
     char key[NAME_SIZE * 2];
-    if (core->event->type != EV_FENCE_DONE && d->step != 0) {
+    if (d->step != 0 && !step_reported(core, d)) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
         effect->step = d->step;
     }
@@ -861,10 +869,10 @@ void promote(struct core *core, int db)
 void observe_candidate(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
-    const char *words = core->event->type == EV_PROMOTION_DONE ? core->event->promote.detail
-                                                               : "no outcome by the deadline";
+    bool reported = step_reported(core, d);
+    const char *words = reported ? core->event->promote.detail : "no outcome by the deadline";
     note(core, NOTE_WARN, "R-P4", db, -1, -1, "promotion: %.200s", words);
-    if (core->event->type != EV_PROMOTION_DONE) {
+    if (!reported) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
         effect->step = d->step;
     }

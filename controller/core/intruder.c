@@ -180,7 +180,7 @@ void intruder_fenced(struct core *core, int db)
 void next_refence(struct core *core, int db)
 {
     struct database_state *d = &core->databases[db];
-    if (core->event->type != EV_FENCE_DONE) {
+    if (core->event->type != EV_FENCE_DONE || core->event->fence.step != d->intruder_step) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
         effect->step = d->intruder_step;
     }
