@@ -881,6 +881,25 @@ void observe_candidate(struct core *core, int db)
     probe_all(core, db);
 }
 
+/* Burnt stays burnt, over every later move: only a rebuild by copy ends it (S7, failures.md F6). */
+void record_burnt(const struct core *core, int db, struct database_record *record, const char *node)
+{
+    int at = record->burnt_len;
+    for (int i = record->burnt_len - 1; i >= 0; i--) {
+        if (strcmp(record->burnt[i], node) == 0) {
+            return;
+        }
+        if (node_instance(core, db, record->burnt[i]) < 0) {
+            at = i; /* no instance of this database any more */
+        }
+    }
+    if (at == INSTANCES_MAX) {
+        return; /* not reached: the instances are as many as the names */
+    }
+    text_copy(record->burnt[at], NAME_SIZE, node);
+    record->burnt_len += at == record->burnt_len ? 1 : 0;
+}
+
 void record_primary(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
@@ -891,9 +910,8 @@ void record_primary(struct core *core, int db)
     record->system_id = move->system_id;
     record->timeline = move->from_timeline + 1;
     record->sync_enforced = false;
-    record->burnt_len = 0;
     for (int i = 0; i < move->burnt_len; i++) {
-        text_copy(record->burnt[record->burnt_len++], NAME_SIZE, move->burnt[i]);
+        record_burnt(core, db, record, move->burnt[i]);
     }
     move->new_timeline = record->timeline;
     move->phase = PHASE_REDIRECT;

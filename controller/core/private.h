@@ -236,6 +236,7 @@ struct database_record *db_record(struct core *core, int db);
 const struct database_record *db_record_of(const struct core *core, int db);
 int node_instance(const struct core *core, int db, const char *node); /* or -1 */
 const char *instance_node(const struct core *core, int db, int instance);
+void record_burnt(const struct core *core, int db, struct database_record *record, const char *node);
 bool sync_names_match(const char *names, const struct permit_record *permit);
 bool is_moving(const struct core *core, int db);
 uint64_t earlier(uint64_t a, uint64_t b);

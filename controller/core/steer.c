@@ -375,8 +375,8 @@ void give_back(struct core *core, int db)
     struct move_record *move = core_move(core, db);
     struct database_record *record = db_record(core, db);
     unpark(core, db);
-    for (int i = 0; i < move->burnt_len && record->burnt_len < INSTANCES_MAX; i++) {
-        text_copy(record->burnt[record->burnt_len++], NAME_SIZE, move->burnt[i]);
+    for (int i = 0; i < move->burnt_len; i++) {
+        record_burnt(core, db, record, move->burnt[i]);
     }
     permit_grant(core, db, move->from, move->system_id, move->from_timeline);
     note(core, NOTE_WARN, "R-K12", db, -1, -1, "%s holds the permit again, epoch %llu.%llu",

@@ -37,11 +37,29 @@ const struct database_record *db_record_of(const struct core *core, int db)
                        core->def.databases[db].name);
 }
 
+/* A record of a database that the definition does not have in this group any more makes room: the
+ * definition has at most as many as the record has places. */
+static void forget_strangers(const struct core *core, int g, struct group_record *group)
+{
+    int kept = 0;
+    for (int i = 0; i < group->databases_len; i++) {
+        int db = definition_database(&core->def, group->databases[i].database);
+        if (db >= 0 && db_group(core, db) == g) {
+            group->databases[kept++] = group->databases[i];
+        }
+    }
+    group->databases_len = kept;
+}
+
 struct database_record *db_record(struct core *core, int db)
 {
     struct group_record *group = &core->groups[db_group(core, db)].record;
     struct database_record *record = find_record(group, core->def.databases[db].name);
-    if (record == NULL && group->databases_len < DATABASES_MAX) {
+    if (record == NULL && group->databases_len == DATABASES_MAX) {
+        forget_strangers(core, db_group(core, db), group);
+    }
+    if (record == NULL) {
+        assert(group->databases_len < DATABASES_MAX);
         record = &group->databases[group->databases_len++];
         memset(record, 0, sizeof *record);
         text_copy(record->database, sizeof record->database, core->def.databases[db].name);
@@ -232,20 +250,20 @@ bool sync_names_match(const char *names, const struct permit_record *permit)
     if (listed) {
         at = skip_blanks(at + 1);
     }
-    int found = 0;
+    uint32_t seen = 0; /* bits of the entry's members */
     char name[NAME_SIZE];
     for (;;) {
         if (!take_name(&at, name, sizeof name)) {
             return false;
         }
-        bool known = false;
+        uint32_t bit = 0;
         for (int i = 0; i < entry->members_len; i++) {
-            known = known || strcmp(entry->members[i], name) == 0;
+            bit = strcmp(entry->members[i], name) == 0 ? 1u << i : bit;
         }
-        if (!known) {
-            return false;
+        if (bit == 0 || (seen & bit) != 0) {
+            return false; /* a stranger, or one that stands for two */
         }
-        found++;
+        seen |= bit;
         if (*at != ',') {
             break;
         }
@@ -254,7 +272,7 @@ bool sync_names_match(const char *names, const struct permit_record *permit)
     if (listed && *at != ')') {
         return false;
     }
-    return k == entry->k && found == entry->members_len;
+    return k == entry->k && seen == (1u << entry->members_len) - 1u;
 }
 
 bool core_sync_enforced(const struct core *core, int db)
