@@ -118,11 +118,16 @@ static struct peer_state *peer_slot(struct core *core, const char *id)
 {
     struct peer_state *empty = NULL;
     for (int p = 0; p < PEERS_MAX; p++) {
-        if (core->peers[p].used && strcmp(core->peers[p].view.id, id) == 0) {
-            return &core->peers[p];
+        struct peer_state *peer = &core->peers[p];
+        if (peer->used && strcmp(peer->view.id, id) == 0) {
+            return peer;
         }
-        if (!core->peers[p].used && empty == NULL) {
-            empty = &core->peers[p];
+        /* A free place, else that of the one which has been gone for longest: a new controller's
+         * vote must not be lost because others have been replaced. */
+        bool freer = !peer->present && empty != NULL && empty->used &&
+                     (!peer->used || peer->gone_ms < empty->gone_ms);
+        if ((empty == NULL && !peer->present) || freer) {
+            empty = peer;
         }
     }
     if (empty != NULL) {
@@ -136,9 +141,12 @@ static struct peer_state *peer_slot(struct core *core, const char *id)
 void core_take_peer(struct core *core, const char *id, const struct controller_record *view,
                     uint64_t now_ms)
 {
-    if (strcmp(id, core->id) == 0) {
+    if (strcmp(id, core->id) == 0 || strlen(id) >= NAME_SIZE) {
         return;
     }
+    /* The news may be younger than the next event, which waits in the driver's inbox: time does not
+     * go back for it, or "gone just now" would count as "gone for ever". */
+    core->now_ms = now_ms > core->now_ms ? now_ms : core->now_ms;
     struct peer_state *peer = peer_slot(core, id);
     if (peer == NULL) {
         return; /* more controllers than a pair and its spares: their view is not needed for safety
@@ -159,10 +167,14 @@ static void carry_over(struct core *core, const struct database_state *old,
 {
     struct database_state *d = &core->databases[db];
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
-        const char *node = instance_node(core, db, i);
+        const struct instance_def *now = &core->def.databases[db].instances[i];
+        const struct node_def *node = &core->def.nodes[now->node];
         for (int j = 0; j < old_def->databases[old_db].instances_len; j++) {
-            if (strcmp(old_def->nodes[old_def->databases[old_db].instances[j].node].name, node) ==
-                0) {
+            const struct instance_def *then = &old_def->databases[old_db].instances[j];
+            const struct node_def *there = &old_def->nodes[then->node];
+            /* What was found at another address is no finding about this one. */
+            if (strcmp(there->name, node->name) == 0 &&
+                strcmp(there->address, node->address) == 0 && then->port == now->port) {
                 d->instances[i] = old[old_db].instances[j];
             }
         }
@@ -274,7 +286,6 @@ static void review_durability(struct core *core, int db)
 
 static void review_database(struct core *core, int db)
 {
-    review_suspicion(core, db);
     for (int round = 0; round < REVIEW_ROUNDS_MAX; round++) {
         review_hold(core, db);
         enum db_state before = core->databases[db].state;
@@ -319,6 +330,10 @@ static void review_blindness(struct core *core)
 static void review(struct core *core)
 {
     review_blindness(core);
+    /* A follower too: once it leads, its standbys must have been testifying all the while. */
+    for (int db = 0; db < core->def.databases_len; db++) {
+        review_suspicion(core, db);
+    }
     if (core->leading && core->loaded) {
         for (int db = 0; db < core->def.databases_len; db++) {
             review_durability(core, db);
