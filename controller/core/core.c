@@ -70,6 +70,11 @@ bool core_take_group(struct core *core, const struct group_record *group, int64_
     return true;
 }
 
+static bool is_running(const struct group_state *group, const char *incident)
+{
+    return group->record.moving && strcmp(group->record.workflow.id, incident) == 0;
+}
+
 bool core_take_incident(struct core *core, const struct incident_record *incident,
                         int64_t mod_revision, uint64_t now_ms, int64_t wall_ms)
 {
@@ -78,8 +83,13 @@ bool core_take_incident(struct core *core, const struct incident_record *inciden
         return false;
     }
     struct group_state *group = &core->groups[g];
-    if (group->incident_known && strcmp(group->incident.id, incident->id) > 0) {
+    if (group->incident_known && strcmp(group->incident.id, incident->id) > 0 &&
+        !is_running(group, incident->id)) {
         return false; /* the latest one only; ids begin with their time */
+    }
+    if (group->incident_known && is_running(group, group->incident.id) &&
+        !is_running(group, incident->id)) {
+        return false; /* the running one, whatever a wall clock that jumped has named the others */
     }
     group->incident = *incident;
     group->incident_known = true;
@@ -363,6 +373,13 @@ static void stop_leading(struct core *core)
 static void start_leading(struct core *core)
 {
     core->loaded = true;
+    for (int g = 0; g < core->def.groups_len; g++) {
+        struct group_state *group = &core->groups[g];
+        if (group->record.moving && !is_running(group, group->incident.id)) {
+            group->incident_known =
+                false; /* its own is missing: another's clocks are not its own */
+        }
+    }
     for (int db = 0; db < core->def.databases_len; db++) {
         core_rules_run(core, db, ON_LOADED);
     }
@@ -395,6 +412,10 @@ static void take_promote_outcome(struct core *core, const struct core_event *eve
 
 static void probe_again(struct core *core, int db, int instance)
 {
+    if (db < 0 || db >= core->def.databases_len || instance < 0 ||
+        instance >= core->def.databases[db].instances_len) {
+        return;
+    }
     const struct database_state *d = &core->databases[db];
     if ((d->state == DB_CHOOSING || d->state == DB_VERIFYING) &&
         d->instances[instance].health.cause == CAUSE_OK) {
@@ -411,8 +432,6 @@ static void take_instance(struct core *core, const struct core_event *event)
     if (db >= 0 && db < core->def.databases_len && i >= 0 &&
         i < core->def.databases[db].instances_len) {
         instance_take(core, db, i, &event->instance.fact);
-        review(core);
-        probe_again(core, db, i);
     }
 }
 
@@ -501,7 +520,10 @@ void core_step(struct core *core, const struct core_event *event, struct core_ef
     core->now_ms = event->now_ms > core->now_ms ? event->now_ms : core->now_ms;
     core->wall_ms = event->wall_ms;
     handle(core, event);
-    review(core);
+    review(core); /* once, and last: what it saves is encoded as it stands when core_step returns */
+    if (event->type == EV_INSTANCE) {
+        probe_again(core, event->instance.database, event->instance.instance);
+    }
     core->effects = NULL;
     core->event = NULL;
 }

@@ -24,7 +24,8 @@ uint32_t dirty_group(struct core *core, int group)
 
 uint32_t dirty_incident(struct core *core, int group)
 {
-    core->groups[group].incident_dirty = true;
+    /* One whose record is missing has no key to be written to. */
+    core->groups[group].incident_dirty = core->groups[group].incident_known;
     return next_ticket(core);
 }
 

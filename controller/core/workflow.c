@@ -37,18 +37,19 @@ const struct database_record *db_record_of(const struct core *core, int db)
                        core->def.databases[db].name);
 }
 
-/* A record of a database that the definition does not have in this group any more makes room: the
- * definition has at most as many as the record has places. */
+/* Records of databases that the definition does not have in this group (any more), and second ones,
+ * make room: the definition has at most as many as the record has places. */
 static void forget_strangers(const struct core *core, int g, struct group_record *group)
 {
-    int kept = 0;
-    for (int i = 0; i < group->databases_len; i++) {
+    int len = group->databases_len;
+    group->databases_len = 0;
+    for (int i = 0; i < len; i++) {
         int db = definition_database(&core->def, group->databases[i].database);
-        if (db >= 0 && db_group(core, db) == g) {
-            group->databases[kept++] = group->databases[i];
+        if (db >= 0 && db_group(core, db) == g &&
+            find_record(group, group->databases[i].database) == NULL) {
+            group->databases[group->databases_len++] = group->databases[i];
         }
     }
-    group->databases_len = kept;
 }
 
 struct database_record *db_record(struct core *core, int db)
