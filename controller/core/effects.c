@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Beyond it there is room for acts only: for every database its probes of all instances twice over,
+ * its step, its cancellation and a call; for every proxy its routes. */
+#define NOTES_UNTIL 128
+
 struct effect *effect_add(struct core *core, enum effect_type type)
 {
     /* One event makes few effects; the list is sized for every database and proxy at once. */
@@ -34,7 +38,7 @@ void text_format(char *to, size_t size, const char *format, ...)
 static struct effect *note_add(struct core *core, enum note_level level, const char *rule,
                                int group)
 {
-    if (core->effects->len >= EFFECTS_MAX - SAVE_ITEMS_MAX / 2) {
+    if (core->effects->len >= NOTES_UNTIL) {
         return NULL; /* notes give way to acts */
     }
     struct effect *effect = effect_add(core, EFFECT_NOTE);

@@ -145,6 +145,9 @@ static void ask_proxy(struct core *core, int proxy)
     struct route_wish wishes[ROUTES_MAX];
     bool is_new;
     int len = collect_wishes(core, proxy, wishes, &is_new);
+    if (len == 0 && !state->busy) {
+        state->next_ms = core->now_ms + LOOK_MS; /* nothing is wished for: no reason to be woken */
+    }
     if (len == 0 || state->busy || (!is_new && core->now_ms < state->next_ms)) {
         return;
     }
