@@ -63,15 +63,22 @@ bool record_is_parked(const struct core *core, int db)
 static bool move_contradicts(const struct core *core, int db, const struct move_record *move)
 {
     const struct permit_record *permit = &core->databases[db].permit;
-    if (!core->databases[db].permit_known || definition_node(&core->def, move->fence_node) < 0) {
+    const struct database_record *record = db_record_of(core, db);
+    if (!core->databases[db].permit_known || record == NULL || record->primary[0] == '\0' ||
+        node_instance(core, db, move->fence_node) < 0 || move->system_id == 0 ||
+        move->from_timeline == 0) {
         return true;
     }
     switch (move->phase) {
     case PHASE_FENCE: return permit->state != PERMIT_REVOKED;
     case PHASE_CHOOSE: return permit->state != PERMIT_REVOKED || move->evidence_len == 0;
-    case PHASE_PROMOTE:
     case PHASE_REDIRECT:
     case PHASE_VERIFY:
+        if (strcmp(record->primary, move->candidate) != 0) {
+            return true;
+        }
+        /* fall through */
+    case PHASE_PROMOTE:
         return permit->state != PERMIT_GRANTED || move->evidence_len == 0 ||
                strcmp(permit->node, move->candidate) != 0 ||
                node_instance(core, db, move->candidate) < 0;
@@ -225,17 +232,44 @@ bool retry_is_due(const struct core *core, int db)
     return d->awaits == 0 && d->retry_ms != 0 && core->now_ms >= d->retry_ms;
 }
 
-/* A write accepted by the fenced instance, asked for after the proof (design §7, failures.md G3).
- */
-bool the_old_primary_lives(const struct core *core, int db)
+/* Who accepted a write that was asked for after the proof: the fenced instance, or the primary that
+ * was fenced before it (design §7, failures.md G3). NULL: nobody. */
+static const char *living_node(const struct core *core, int db)
 {
     const struct move_record *move = core_move_of(core, db);
-    int i = move == NULL ? -1 : node_instance(core, db, move->fence_node);
-    if (i < 0) {
-        return false;
+    const struct database_state *d = &core->databases[db];
+    const char *const nodes[] = {move == NULL ? "" : move->fence_node,
+                                 move == NULL ? "" : move->from};
+    for (int n = 0; n < 2; n++) {
+        int i = node_instance(core, db, nodes[n]);
+        if (i >= 0 && d->instances[i].fact.wrote && d->instances[i].fact.asked_ms > d->proven_ms) {
+            return nodes[n];
+        }
     }
-    const struct instance_fact *fact = &core->databases[db].instances[i].fact;
-    return fact->wrote && fact->asked_ms > core->databases[db].proven_ms;
+    return NULL;
+}
+
+bool the_old_primary_lives(const struct core *core, int db)
+{
+    return living_node(core, db) != NULL;
+}
+
+/*
+ * Evidence that another leader's life recorded has aged: what was off may be on again (failures.md
+ * A8). So the old primary is looked at once before anything is built on it. One's own evidence is
+ * as young as the fence.
+ */
+static bool old_primary_was_looked_at(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct move_record *move = core_move_of(core, db);
+    int i = move == NULL ? -1 : node_instance(core, db, move->fence_node);
+    if (d->revoked_ms != 0 || i < 0) {
+        return true;
+    }
+    const struct instance_state *state = &d->instances[i];
+    return state->health.latest_ms >= d->proven_ms &&
+           (state->health.cause != CAUSE_OK || state->fact.asked_ms >= d->proven_ms);
 }
 
 /* ---- guards: choosing and promoting ---- */
@@ -244,7 +278,8 @@ bool a_candidate_passes(const struct core *core, int db)
 {
     struct choice choice;
     candidate_choose(core, db, true, &choice);
-    return core->databases[db].awaits == 0 && choice.chosen >= 0;
+    return core->databases[db].awaits == 0 && choice.chosen >= 0 &&
+           old_primary_was_looked_at(core, db);
 }
 
 bool choice_is_late(const struct core *core, int db)
@@ -300,7 +335,8 @@ bool candidate_can_be_asked_again(const struct core *core, int db)
     const struct database_state *d = &core->databases[db];
     const struct instance_fact *fact = candidate_news(core, db);
     return fact != NULL && fact->role == ROLE_STANDBY && !candidate_restarted(core, db) &&
-           d->promote_tries < PROMOTE_TRIES_MAX && retry_is_due(core, db);
+           d->promote_tries < PROMOTE_TRIES_MAX && retry_is_due(core, db) &&
+           old_primary_was_looked_at(core, db);
 }
 
 bool candidate_is_lost(const struct core *core, int db)
@@ -777,6 +813,10 @@ void cancel_evidence(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     struct move_record *move = core_move(core, db);
     char key[NAME_SIZE * 2];
+    const char *living = living_node(core, db);
+    if (living != move->fence_node) {
+        text_copy(move->fence_node, sizeof move->fence_node, living);
+    }
     note(core, NOTE_ERROR, "R-V10", db, -1, -1,
          "%s accepted a write after it was proven fenced: the proof is void", move->fence_node);
     distrust_level(core, db, move);
@@ -784,6 +824,7 @@ void cancel_evidence(struct core *core, int db)
     move->evidence_len = 0;
     d->proven_ms = 0;
     d->level = 0;
+    d->revoked_ms = d->revoked_ms != 0 ? d->revoked_ms : core->now_ms; /* as in take_up_fence */
     d->retry_ms = core->now_ms + PROMOTE_RETRY_MS;
     alarm_key(key, "fence", core->def.databases[db].name);
     alarm_set(core, db_group(core, db), true, key,
@@ -1068,6 +1109,11 @@ void park(struct core *core, int db)
     } else if (move != NULL && core->event->type == EV_LOADED && move->lives >= LIVES_MAX) {
         text_format(why, sizeof why, "step %s has ended %u leaders", move_phase_names[move->phase],
                     move->lives);
+    } else if (core->event->type != EV_LOADED && move != NULL && living_node(core, db) != NULL) {
+        text_format(why, sizeof why,
+                    "%s accepted a write after it was proven fenced, and %s may be promoted: two "
+                    "primaries could live",
+                    living_node(core, db), move->candidate);
     } else if (core->event->type == EV_LOADED) {
         text_copy(why, sizeof why,
                   "its permit and its group's record contradict each other, or one is missing");
@@ -1114,6 +1160,7 @@ void take_up_choice(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     one_more_life(core, db);
     d->revoked_revision = d->permit_revision;
+    d->revoked_ms = 0;           /* the evidence is of another life: old_primary_was_looked_at() */
     d->proven_ms = core->now_ms; /* later than the recorded evidence: standbys are heard anew */
     probe_all(core, db);
 }
@@ -1123,6 +1170,7 @@ void take_up_promotion(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     await_save(core, db, 0);
     one_more_life(core, db);
+    d->revoked_ms = 0;
     d->proven_ms = core->now_ms;
     d->retry_ms = core->now_ms;
     probe_all(core, db);

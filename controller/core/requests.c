@@ -59,11 +59,17 @@ static void confirm_fenced(struct core *core, int slot)
     const struct request_record *request = &core->requests[slot].record;
     char text[REASON_SIZE];
     int confirmed = 0;
+    bool early = false;
     for (int db = 0; db < core->def.databases_len; db++) {
         const struct move_record *move = core_move_of(core, db);
         enum db_state state = core->databases[db].state;
         if (move == NULL || strcmp(move->fence_node, request->node) != 0 ||
             (state != DB_FENCING && state != DB_FENCE_WAIT)) {
+            continue;
+        }
+        /* Evidence counts only if it came after the revocation (S2): etcd's order says so. */
+        if (core->requests[slot].revision <= core->databases[db].permit_revision) {
+            early = true;
             continue;
         }
         struct move_record *mine = core_move(core, db);
@@ -81,7 +87,10 @@ static void confirm_fenced(struct core *core, int slot)
         confirmed++;
     }
     if (confirmed == 0) {
-        text_format(text, sizeof text, "no fence of node %s is under way; nothing changed",
+        text_format(text, sizeof text,
+                    early ? "this was asked before the permit on %s was revoked, so it proves "
+                            "nothing now; nothing changed: look again, and ask again"
+                          : "no fence of node %s is under way; nothing changed",
                     request->node);
         answer(core, slot, REQUEST_REFUSED, text);
     } else {
