@@ -443,6 +443,7 @@ static void forget_plan(struct database_state *d)
     d->step_deadline_ms = 0;
     d->level = 0;
     d->fence_round = 0;
+    d->lied = false;
     d->retry_ms = 0;
     d->revoked_ms = 0;
     d->revoked_revision = 0;
@@ -575,6 +576,7 @@ void say_held(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     char key[NAME_SIZE * 2];
     char command[REASON_SIZE];
+    char text[REASON_SIZE];
     const char *name = core->def.databases[db].name;
     const char *group = core->def.groups[db_group(core, db)].name;
     alarm_key(key, "held", name);
@@ -584,9 +586,8 @@ void say_held(struct core *core, int db)
         text_format(command, sizeof command, "failoverctl failover %s --database %s --reason TEXT",
                     group, name);
     }
-    alarm_clear(core, db_group(core, db), key);
-    alarm_set(core, db_group(core, db), true, key, command,
-              "%s is down, and nothing is done: %.200s", name, d->held);
+    text_format(text, sizeof text, "%s is down, and nothing is done: %.180s", name, d->held);
+    alarm_renew(core, db_group(core, db), key, command, text);
     d->held_noted = d->held_by;
 }
 
@@ -785,8 +786,10 @@ void record_evidence(struct core *core, int db)
     move->lives = 0;
     d->step = 0;
     d->proven_ms = core->now_ms;
-    alarm_key(key, "fence", core->def.databases[db].name);
-    alarm_clear(core, db_group(core, db), key);
+    if (!d->lied) { /* of one that has lied a person hears until the move has ended */
+        alarm_key(key, "fence", core->def.databases[db].name);
+        alarm_clear(core, db_group(core, db), key);
+    }
     await_save(core, db, dirty_group(core, db_group(core, db)));
 }
 
@@ -813,6 +816,7 @@ void cancel_evidence(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     struct move_record *move = core_move(core, db);
     char key[NAME_SIZE * 2];
+    char text[REASON_SIZE];
     const char *living = living_node(core, db);
     if (living != move->fence_node) {
         text_copy(move->fence_node, sizeof move->fence_node, living);
@@ -825,12 +829,14 @@ void cancel_evidence(struct core *core, int db)
     d->proven_ms = 0;
     d->level = 0;
     d->revoked_ms = d->revoked_ms != 0 ? d->revoked_ms : core->now_ms; /* as in take_up_fence */
-    d->retry_ms = core->now_ms + PROMOTE_RETRY_MS;
+    /* Once at once; a fence that goes on lying is not repeated in a tight circle. */
+    d->retry_ms = core->now_ms + (d->fence_round > 1 ? FENCE_RETRY_MS : PROMOTE_RETRY_MS);
+    d->lied = true;
     alarm_key(key, "fence", core->def.databases[db].name);
-    alarm_set(core, db_group(core, db), true, key,
-              "cut its power by hand, then: failoverctl confirm-fenced",
-              "%s: the fence of %s lied: it accepted a write afterwards",
-              core->def.databases[db].name, move->fence_node);
+    text_format(text, sizeof text, "%s: the fence of %s lied: it accepted a write afterwards",
+                core->def.databases[db].name, move->fence_node);
+    alarm_renew(core, db_group(core, db), key,
+                "cut its power by hand, then: failoverctl confirm-fenced", text);
     await_save(core, db, dirty_group(core, db_group(core, db)));
 }
 

@@ -23,6 +23,20 @@ static int find(const struct group_record *record, const char *key)
     return -1;
 }
 
+/* For an alarm that calls a person the youngest that calls nobody gives way. */
+static void make_room(struct core *core, int group)
+{
+    const struct group_record *record = &core->groups[group].record;
+    for (int i = record->alarms_len - 1; i >= 0; i--) {
+        if (!record->alarms[i].wakes) {
+            char key[NAME_SIZE * 2];
+            text_copy(key, sizeof key, record->alarms[i].key);
+            alarm_clear(core, group, key);
+            return;
+        }
+    }
+}
+
 void alarm_set(struct core *core, int group, bool wakes, const char *key, const char *command,
                const char *format, ...)
 {
@@ -36,8 +50,13 @@ void alarm_set(struct core *core, int group, bool wakes, const char *key, const 
     if (at >= 0) {
         return; /* it stands already; its first words and its age stay */
     }
+    if (state->record.alarms_len == ALARMS_MAX && wakes) {
+        make_room(core, group);
+    }
     if (state->record.alarms_len == ALARMS_MAX) {
-        note_group(core, NOTE_ERROR, "R-M2", group, "no room for alarm %s: %.180s", key, text);
+        if (wakes) { /* the others are seen again at each review, and would be told each time */
+            note_group(core, NOTE_ERROR, "R-M2", group, "no room for alarm %s: %.180s", key, text);
+        }
         return;
     }
     at = state->record.alarms_len++;
@@ -72,6 +91,21 @@ void alarm_clear(struct core *core, int group, const char *key)
             sizeof state->record.alarms[0] * (size_t)(state->record.alarms_len - at - 1));
     state->record.alarms_len--;
     dirty_group(core, group);
+}
+
+void alarm_renew(struct core *core, int group, const char *key, const char *command,
+                 const char *text)
+{
+    struct group_record *record = &core->groups[group].record;
+    int at = find(record, key);
+    if (at < 0) {
+        alarm_set(core, group, true, key, command, "%s", text);
+    } else if (strcmp(record->alarms[at].text, text) != 0) {
+        text_copy(record->alarms[at].text, sizeof record->alarms[at].text, text);
+        text_copy(record->alarms[at].command, sizeof record->alarms[at].command, command);
+        dirty_group(core, group);
+        note_group(core, NOTE_WARN, "R-M4", group, "alarm %s: %.180s", key, text);
+    }
 }
 
 static void key_of(char *key, size_t size, const char *what, const char *name)
