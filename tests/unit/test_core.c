@@ -1,0 +1,914 @@
+/*
+ * The core driven by hand, one event after another: the corners that a story in virtual time
+ * (tests/scenario) reaches only by luck. Times are CLOCK_BOOTTIME milliseconds from 1,000,000 on.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controller/core/core.h"
+#include "controller/core/private.h"
+
+#define SYSTEM_ID 7000000000000000001
+#define WALL_MS   INT64_C(1767225600000)
+
+struct driven {
+    struct core core;
+    struct core_effects effects;
+    struct definition def;
+    uint64_t now_ms;
+    int64_t revision;
+};
+
+/* ---- definitions ---- */
+
+static void name_it(char *to, const char *what, int number)
+{
+    snprintf(to, NAME_SIZE, "%s%d", what, number);
+}
+
+/* Nodes n0, n1 ...; each has two levels, an agent's and a command's. */
+static void define_nodes(struct definition *def, int len)
+{
+    def->nodes_len = len;
+    for (int n = 0; n < len; n++) {
+        struct node_def *node = &def->nodes[n];
+        name_it(node->name, "n", n);
+        snprintf(node->address, sizeof node->address, "10.0.0.%d", n + 1);
+        node->levels_len = 2;
+        node->levels[0] = (struct fence_level_def){.name = "power", .deadline_ms = 5000};
+        node->levels[1] = (struct fence_level_def){
+            .name = "switch", .method = FENCE_COMMAND, .deadline_ms = 5000};
+    }
+}
+
+/* Database d<db> with instances on nodes first, first + 1 ... */
+static void define_database(struct definition *def, int group, int first, int instances)
+{
+    struct database_def *db = &def->databases[def->databases_len];
+    name_it(db->name, "d", def->databases_len);
+    db->durability = DURABILITY_ASYNC;
+    db->max_lag_bytes = 1 << 20;
+    db->group = group;
+    db->instances_len = instances;
+    for (int i = 0; i < instances; i++) {
+        db->instances[i].node = first + i;
+        db->instances[i].port = (uint16_t)(5432 + def->databases_len);
+        name_it(db->instances[i].name, "i", i);
+    }
+    def->databases_len++;
+}
+
+static struct definition one_database(int instances)
+{
+    struct definition def = {.cluster = "test", .sites_len = 1, .groups_len = 1};
+    snprintf(def.sites[0].name, NAME_SIZE, "east");
+    snprintf(def.groups[0].name, NAME_SIZE, "shop");
+    def.groups[0].automatic = true;
+    def.policy = (struct policy_def){.budget_failovers = 2, .budget_per_ms = 3600000};
+    def.objectives = (struct objective_def){3600000, 7200000, 86400000};
+    define_nodes(&def, 6);
+    define_database(&def, 0, 0, instances);
+    return def;
+}
+
+/* ---- events ---- */
+
+static struct core_event event_of(const struct driven *t, enum core_event_type type)
+{
+    return (struct core_event){.type = type, .now_ms = t->now_ms, .wall_ms = WALL_MS};
+}
+
+static void step(struct driven *t, const struct core_event *event)
+{
+    core_step(&t->core, event, &t->effects);
+}
+
+static void tick(struct driven *t)
+{
+    struct core_event event = event_of(t, EV_TICK);
+    step(t, &event);
+}
+
+static const struct effect *find_effect(const struct driven *t, enum effect_type type)
+{
+    for (int i = 0; i < t->effects.len; i++) {
+        if (t->effects.items[i].type == type) {
+            return &t->effects.items[i];
+        }
+    }
+    return NULL;
+}
+
+static int count_effects(const struct driven *t, enum effect_type type)
+{
+    int len = 0;
+    for (int i = 0; i < t->effects.len; i++) {
+        len += t->effects.items[i].type == type ? 1 : 0;
+    }
+    return len;
+}
+
+/* The save in flight is accepted; what comes of it is in t->effects. */
+static void accept_save(struct driven *t)
+{
+    assert_int_not_equal(t->core.ticket_in_flight, 0);
+    struct core_event event = event_of(t, EV_SAVED);
+    event.save.ticket = t->core.ticket_in_flight;
+    event.save.revision = ++t->revision;
+    step(t, &event);
+}
+
+static void accept_saves(struct driven *t)
+{
+    while (t->core.ticket_in_flight != 0) {
+        accept_save(t);
+    }
+}
+
+static void find_cause(struct driven *t, int db, int i, enum cause cause)
+{
+    struct core_event event = event_of(t, EV_INSTANCE);
+    event.instance.database = db;
+    event.instance.instance = i;
+    event.instance.fact.asked_ms = t->now_ms - 5;
+    event.instance.fact.answered_ms = t->now_ms;
+    event.instance.fact.cause = cause;
+    step(t, &event);
+}
+
+static struct core_event found(struct driven *t, int db, int i, enum role role, uint64_t lsn)
+{
+    struct core_event event = event_of(t, EV_INSTANCE);
+    struct instance_fact *fact = &event.instance.fact;
+    event.instance.database = db;
+    event.instance.instance = i;
+    *fact = (struct instance_fact){.asked_ms = t->now_ms - 5,
+                                   .answered_ms = t->now_ms,
+                                   .answered = true,
+                                   .role = role,
+                                   .system_id = SYSTEM_ID,
+                                   .timeline = 1};
+    if (role == ROLE_PRIMARY) {
+        fact->wrote = true;
+        fact->write_lsn = lsn;
+    } else {
+        fact->receive_lsn = lsn;
+        fact->receiving = true;
+    }
+    return event;
+}
+
+static void find_role(struct driven *t, int db, int i, enum role role, uint64_t lsn)
+{
+    struct core_event event = found(t, db, i, role, lsn);
+    step(t, &event);
+}
+
+/* ---- records ---- */
+
+static void take_permit(struct driven *t, int db, enum permit_state state, const char *node)
+{
+    struct permit_record permit = {.state = state,
+                                   .epoch = {1, 5},
+                                   .system_id = SYSTEM_ID,
+                                   .timeline = 1,
+                                   .d_ms = 8000,
+                                   .w_ms = 2000,
+                                   .k_ms = 1000};
+    snprintf(permit.database, NAME_SIZE, "%s", t->def.databases[db].name);
+    snprintf(permit.node, NAME_SIZE, "%s", node);
+    assert_true(core_take_permit(&t->core, &permit, ++t->revision));
+}
+
+static struct group_record *group_with(const struct driven *t, int g)
+{
+    struct group_record *group = calloc(1, sizeof *group);
+    assert_non_null(group);
+    snprintf(group->name, NAME_SIZE, "%s", t->def.groups[g].name);
+    for (int db = 0; db < t->def.databases_len; db++) {
+        if (t->def.databases[db].group == g) {
+            struct database_record *record = &group->databases[group->databases_len++];
+            snprintf(record->database, NAME_SIZE, "%s", t->def.databases[db].name);
+            snprintf(record->primary, NAME_SIZE, "%s",
+                     t->def.nodes[t->def.databases[db].instances[0].node].name);
+            record->system_id = SYSTEM_ID;
+            record->timeline = 1;
+        }
+    }
+    return group;
+}
+
+/* A workflow of its own: database 0 in that phase, fencing n0. */
+static struct move_record *moving_with(struct group_record *group, enum move_phase phase)
+{
+    struct move_record *move = &group->workflow.moves[0];
+    group->moving = true;
+    snprintf(group->workflow.id, ID_SIZE, "20260101-000000-shop");
+    group->workflow.moves_len = 1;
+    snprintf(move->database, NAME_SIZE, "d0");
+    snprintf(move->from, NAME_SIZE, "n0");
+    snprintf(move->fence_node, NAME_SIZE, "n0");
+    move->phase = phase;
+    move->from_timeline = 1;
+    move->system_id = SYSTEM_ID;
+    if (phase > PHASE_FENCE) {
+        move->evidence_len = 1;
+        snprintf(move->evidence[0].node, NAME_SIZE, "n0");
+        snprintf(move->evidence[0].level, NAME_SIZE, "power");
+    }
+    return move;
+}
+
+static void take_group(struct driven *t, struct group_record *group)
+{
+    assert_true(core_take_group(&t->core, group, ++t->revision));
+    free(group);
+}
+
+static void take_steady_records(struct driven *t)
+{
+    for (int g = 0; g < t->def.groups_len; g++) {
+        take_group(t, group_with(t, g));
+    }
+    for (int db = 0; db < t->def.databases_len; db++) {
+        take_permit(t, db, PERMIT_GRANTED,
+                    t->def.nodes[t->def.databases[db].instances[0].node].name);
+    }
+}
+
+static void lead(struct driven *t)
+{
+    struct core_event event = event_of(t, EV_LEADING);
+    event.leading.term = ++t->revision;
+    step(t, &event);
+    assert_non_null(find_effect(t, EFFECT_RELOAD));
+}
+
+static void loaded(struct driven *t)
+{
+    struct core_event event = event_of(t, EV_LOADED);
+    event.loaded.revision = ++t->revision;
+    step(t, &event);
+}
+
+static struct driven *driven_with(struct definition def)
+{
+    struct driven *t = calloc(1, sizeof *t);
+    assert_non_null(t);
+    t->def = def;
+    t->now_ms = 1000000;
+    core_init(&t->core, "ops1", t->now_ms);
+    assert_true(core_take_definition(&t->core, &t->def, 1));
+    t->revision = 100;
+    return t;
+}
+
+/* Leads since long ago, with every primary and standby seen well just now. */
+static struct driven *settled_with(struct definition def)
+{
+    struct driven *t = driven_with(def);
+    take_steady_records(t);
+    t->now_ms += 60000;
+    lead(t);
+    take_steady_records(t);
+    loaded(t);
+    for (int db = 0; db < def.databases_len; db++) {
+        for (int i = 0; i < def.databases[db].instances_len; i++) {
+            find_role(t, db, i, i == 0 ? ROLE_PRIMARY : ROLE_STANDBY, 5000);
+        }
+    }
+    accept_saves(t);
+    return t;
+}
+
+static const struct database_state *state(const struct driven *t, int db)
+{
+    return &t->core.databases[db];
+}
+
+/* Refusals for longer than the profile waits; the standbys answer all the while. */
+static void refuse_primary(struct driven *t, int db, int rounds)
+{
+    for (int round = 0; round < rounds; round++) {
+        t->now_ms += 300;
+        for (int i = 1; i < t->def.databases[db].instances_len; i++) {
+            find_role(t, db, i, ROLE_STANDBY, 5000);
+        }
+        find_cause(t, db, 0, CAUSE_REFUSED);
+    }
+}
+
+static void report_fence(struct driven *t, uint32_t of_step, enum fence_outcome outcome,
+                         const char *detail)
+{
+    struct core_event event = event_of(t, EV_FENCE_DONE);
+    event.fence.step = of_step;
+    event.fence.outcome = outcome;
+    event.fence.evidence = EVIDENCE_AGENT;
+    snprintf(event.fence.detail, sizeof event.fence.detail, "%s", detail);
+    step(t, &event);
+}
+
+static struct request_record asked(enum request_kind kind, const char *id)
+{
+    struct request_record request = {.kind = kind, .state = REQUEST_NEW};
+    snprintf(request.id, ID_SIZE, "%s", id);
+    snprintf(request.group, NAME_SIZE, "shop");
+    snprintf(request.who, NAME_SIZE, "ann");
+    snprintf(request.reason, REASON_SIZE, "seen with my own eyes");
+    return request;
+}
+
+/* ---- fencing ---- */
+
+static struct definition two_on_one_node(void)
+{
+    struct definition def = one_database(2);
+    define_database(&def, 0, 0, 2);
+    return def;
+}
+
+static void a_level_that_fails_for_two_databases_gives_way_to_the_next_one(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(two_on_one_node());
+    refuse_primary(t, 1, 1);
+    refuse_primary(t, 0, 5);
+    assert_int_equal(state(t, 0)->state, DB_REVOKING);
+    assert_int_equal(state(t, 1)->state, DB_REVOKING);
+    accept_save(t);
+    const struct effect *fence = find_effect(t, EFFECT_FENCE);
+    assert_non_null(fence);
+    assert_int_equal(count_effects(t, EFFECT_FENCE), 1);
+    assert_int_equal(fence->fence.level, 0);
+    report_fence(t, fence->step, FENCED_REFUSED, "it says no");
+    fence = find_effect(t, EFFECT_FENCE);
+    assert_non_null(fence);
+    assert_int_equal(count_effects(t, EFFECT_FENCE), 1);
+    assert_int_equal(fence->fence.level, 1);
+    assert_int_equal(state(t, 1)->step, fence->step);
+    report_fence(t, fence->step, FENCED_REFUSED, "it says no as well");
+    assert_int_equal(state(t, 0)->state, DB_FENCE_WAIT);
+    assert_int_equal(state(t, 1)->state, DB_FENCE_WAIT);
+    free(t);
+}
+
+static void a_level_that_never_reports_gives_way_for_all_who_share_it(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(two_on_one_node());
+    refuse_primary(t, 0, 5);
+    accept_save(t);
+    t->now_ms += 7001;
+    tick(t);
+    const struct effect *fence = find_effect(t, EFFECT_FENCE);
+    assert_non_null(fence);
+    assert_int_equal(fence->fence.level, 1);
+    assert_int_equal(count_effects(t, EFFECT_FENCE), 1);
+    assert_int_equal(state(t, 0)->step, state(t, 1)->step);
+    free(t);
+}
+
+/* d0 waits for a person; d1's fence runs elsewhere. */
+static struct driven *one_waits_one_fences(uint32_t *ret_step)
+{
+    struct definition def = one_database(2);
+    define_database(&def, 0, 2, 2);
+    struct driven *t = settled_with(def);
+    refuse_primary(t, 0, 5);
+    accept_save(t);
+    for (int level = 0; level < 2; level++) {
+        report_fence(t, state(t, 0)->step, FENCED_UNKNOWN, "silence");
+    }
+    assert_int_equal(state(t, 0)->state, DB_FENCE_WAIT);
+    accept_saves(t);
+    refuse_primary(t, 1, 5);
+    accept_saves(t);
+    assert_int_equal(state(t, 1)->state, DB_FENCING);
+    *ret_step = state(t, 1)->step;
+    assert_int_not_equal(*ret_step, 0);
+    return t;
+}
+
+static void a_persons_word_is_recorded_as_his_whatever_event_it_came_with(void **unused)
+{
+    (void)unused;
+    uint32_t running;
+    struct driven *t = one_waits_one_fences(&running);
+    struct request_record request = asked(REQUEST_CONFIRM_FENCED, "r1");
+    snprintf(request.node, NAME_SIZE, "n0");
+    assert_true(core_take_request(&t->core, &request, ++t->revision));
+    report_fence(t, running, FENCED_UNKNOWN, "the agent of another node gave no answer");
+    assert_int_equal(state(t, 0)->state, DB_PROVING);
+    const struct move_record *move = core_move_of(&t->core, 0);
+    assert_int_equal(move->evidence_len, 1);
+    assert_int_equal(move->evidence[0].kind, EVIDENCE_OPERATOR);
+    assert_string_equal(move->evidence[0].detail, "ann: seen with my own eyes");
+    free(t);
+}
+
+static void a_word_that_is_older_than_the_revocation_proves_nothing(void **unused)
+{
+    (void)unused;
+    uint32_t running;
+    struct driven *t = one_waits_one_fences(&running);
+    struct request_record request = asked(REQUEST_CONFIRM_FENCED, "r1");
+    snprintf(request.node, NAME_SIZE, "n0");
+    assert_true(core_take_request(&t->core, &request, 101));
+    tick(t);
+    assert_int_equal(state(t, 0)->state, DB_FENCE_WAIT);
+    assert_int_equal(t->core.requests[0].record.state, REQUEST_REFUSED);
+    free(t);
+}
+
+/* ---- believing ---- */
+
+static void a_new_leader_remembers_what_the_standby_said_while_it_followed(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    take_steady_records(t);
+    t->now_ms += 60000;
+    find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+    /* Cut off from both controllers; clients write on, and the standby receives it. */
+    for (uint64_t lsn = 5000; lsn < 15000; lsn += 1000) {
+        t->now_ms += 300;
+        find_role(t, 0, 1, ROLE_STANDBY, lsn);
+        find_cause(t, 0, 0, CAUSE_REFUSED);
+    }
+    assert_int_equal(state(t, 0)->instances[0].health.is, OPINION_DOWN);
+    lead(t);
+    take_steady_records(t);
+    loaded(t);
+    assert_int_equal(state(t, 0)->state, DB_SUSPECT);
+    assert_string_equal(hold_names[state(t, 0)->held_by], "witness");
+    free(t);
+}
+
+static void a_controller_that_left_a_moment_ago_counts_until_its_lease_ends(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = calloc(1, sizeof *view);
+    assert_non_null(view);
+    snprintf(view->id, NAME_SIZE, "ops2");
+    core_take_peer(&t->core, "ops2", view, t->now_ms);
+    refuse_primary(t, 0, 5);
+    assert_int_equal(state(t, 0)->state, DB_SUSPECT);
+    /* The watch is heard after the finding was made, and before it is looked at. */
+    t->now_ms += 300;
+    struct core_event standby = found(t, 0, 1, ROLE_STANDBY, 5000);
+    core_take_peer(&t->core, "ops2", NULL, t->now_ms + 2);
+    step(t, &standby);
+    assert_int_equal(state(t, 0)->state, DB_SUSPECT);
+    free(view);
+    free(t);
+}
+
+static void a_fifth_controller_is_heard_when_others_have_gone(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = calloc(1, sizeof *view);
+    assert_non_null(view);
+    for (int p = 0; p < PEERS_MAX; p++) {
+        char id[NAME_SIZE];
+        name_it(id, "old", p);
+        snprintf(view->id, NAME_SIZE, "%s", id);
+        core_take_peer(&t->core, id, view, t->now_ms);
+        core_take_peer(&t->core, id, NULL, t->now_ms + (p == 2 ? 0 : 10));
+    }
+    snprintf(view->id, NAME_SIZE, "ops9");
+    core_take_peer(&t->core, "ops9", view, t->now_ms + 20);
+    assert_string_equal(t->core.peers[2].view.id, "ops9");
+    assert_true(t->core.peers[2].present);
+    free(view);
+    free(t);
+}
+
+static void findings_about_another_address_are_not_carried_over(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    refuse_primary(t, 0, 2);
+    snprintf(t->def.nodes[0].address, sizeof t->def.nodes[0].address, "10.0.9.1");
+    assert_true(core_take_definition(&t->core, &t->def, 2));
+    assert_int_equal(state(t, 0)->instances[0].health.latest_ms, 0);
+    assert_int_not_equal(state(t, 0)->instances[1].health.latest_ms, 0);
+    free(t);
+}
+
+static void a_name_that_stands_twice_in_the_sync_list_is_not_two(void **unused)
+{
+    (void)unused;
+    struct permit_record permit = {.sync_len = 1,
+                                   .sync = {{.k = 1, .members = {"a", "b"}, .members_len = 2}}};
+    assert_true(sync_names_match("FIRST 1 (a, b)", &permit));
+    assert_true(sync_names_match("ANY 1 (b,\"a\")", &permit));
+    assert_true(sync_names_match("a, b", &permit));
+    assert_false(sync_names_match("FIRST 1 (a, a)", &permit));
+    assert_false(sync_names_match("FIRST 1 (a)", &permit));
+    assert_false(sync_names_match("FIRST 2 (a, b)", &permit));
+    assert_false(sync_names_match("FIRST 1 (a, *)", &permit));
+    assert_false(sync_names_match("", &permit));
+}
+
+/* ---- records ---- */
+
+/* Every save with a group that moves in PHASE_FENCE has its permit's revocation beside it. */
+static void a_resumed_group_is_not_recorded_as_moving_before_its_permit_is_revoked(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct group_record *group = group_with(t, 0);
+    group->paused = true;
+    t->core.groups[0].record = *group;
+    free(group);
+    refuse_primary(t, 0, 5);
+    assert_int_equal(state(t, 0)->state, DB_HELD);
+    accept_saves(t);
+    struct request_record request = asked(REQUEST_RESUME, "r1");
+    assert_true(core_take_request(&t->core, &request, ++t->revision));
+    t->now_ms += 300;
+    find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    const struct effect *save = find_effect(t, EFFECT_SAVE);
+    assert_non_null(save);
+    bool permit = false;
+    for (int i = 0; i < save->save.items_len; i++) {
+        permit = permit || save->save.items[i].kind == SAVE_PERMIT;
+    }
+    assert_int_equal(t->core.groups[0].record.moving, permit);
+    free(t);
+}
+
+static void reading_the_records_again_is_not_another_leaders_life(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    uint32_t lives = 0;
+    t->now_ms += 60000;
+    lead(t);
+    for (int round = 0; round < 8; round++) {
+        struct group_record *group = group_with(t, 0);
+        moving_with(group, PHASE_FENCE)->lives = lives;
+        core_forget_records(&t->core);
+        take_group(t, group);
+        take_permit(t, 0, PERMIT_REVOKED, "n0");
+        loaded(t);
+        assert_int_equal(state(t, 0)->state, DB_FENCING);
+        lives = core_move_of(&t->core, 0)->lives;
+        struct core_event failed = event_of(t, EV_SAVE_FAILED);
+        step(t, &failed);
+        assert_non_null(find_effect(t, EFFECT_RELOAD));
+    }
+    assert_int_equal(lives, 1);
+    free(t);
+}
+
+static void what_is_burnt_stays_burnt_over_the_next_failover(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(4));
+    struct group_record *group = group_with(t, 0);
+    struct move_record *move = moving_with(group, PHASE_PROMOTE);
+    snprintf(group->databases[0].burnt[0], NAME_SIZE, "n3");
+    group->databases[0].burnt_len = 1;
+    snprintf(move->candidate, NAME_SIZE, "n1");
+    snprintf(move->burnt[0], NAME_SIZE, "n2");
+    move->burnt_len = 1;
+    t->now_ms += 60000;
+    lead(t);
+    take_group(t, group);
+    take_permit(t, 0, PERMIT_GRANTED, "n1");
+    loaded(t);
+    accept_saves(t);
+    t->now_ms += 100;
+    struct core_event event = found(t, 0, 1, ROLE_PRIMARY, 6000);
+    event.instance.fact.timeline = 2;
+    step(t, &event);
+    assert_int_equal(state(t, 0)->state, DB_RECORDING);
+    const struct database_record *record = db_record_of(&t->core, 0);
+    assert_string_equal(record->primary, "n1");
+    assert_int_equal(record->burnt_len, 2);
+    assert_string_equal(record->burnt[0], "n3");
+    assert_string_equal(record->burnt[1], "n2");
+    free(t);
+}
+
+static void databases_that_were_renamed_leave_room_for_new_ones(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    struct group_record *group = group_with(t, 0);
+    group->databases_len = DATABASES_MAX;
+    for (int i = 0; i < DATABASES_MAX; i++) {
+        name_it(group->databases[i].database, "former", i);
+        snprintf(group->databases[i].primary, NAME_SIZE, "n0");
+    }
+    t->now_ms += 60000;
+    lead(t);
+    take_group(t, group);
+    loaded(t);
+    assert_int_equal(state(t, 0)->state, DB_UNADOPTED);
+    find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+    find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    assert_int_equal(state(t, 0)->state, DB_ADOPTING);
+    assert_string_equal(db_record_of(&t->core, 0)->primary, "n0");
+    free(t);
+}
+
+static void records_that_could_not_be_acted_on_are_parked(void **unused)
+{
+    (void)unused;
+    for (int wrong = 0; wrong < 4; wrong++) {
+        struct driven *t = driven_with(one_database(2));
+        struct group_record *group = group_with(t, 0);
+        struct move_record *move = moving_with(group, wrong == 3 ? PHASE_REDIRECT : PHASE_PROMOTE);
+        snprintf(move->candidate, NAME_SIZE, "n1");
+        if (wrong == 0) {
+            move->system_id = 0;
+        } else if (wrong == 1) {
+            move->from_timeline = 0;
+        } else if (wrong == 2) {
+            snprintf(move->fence_node, NAME_SIZE, "n5"); /* no instance of d0 is there */
+        }
+        t->now_ms += 60000;
+        lead(t);
+        take_group(t, group);
+        take_permit(t, 0, PERMIT_GRANTED, "n1");
+        loaded(t);
+        assert_int_equal(state(t, 0)->state, DB_PARKED);
+        free(t);
+    }
+}
+
+static void the_running_workflows_incident_is_kept_though_a_clock_jumped_back(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    struct group_record *group = group_with(t, 0);
+    moving_with(group, PHASE_FENCE);
+    take_group(t, group);
+    struct incident_record *incident = calloc(1, sizeof *incident);
+    assert_non_null(incident);
+    snprintf(incident->group, NAME_SIZE, "shop");
+    static const char *const ids[] = {"20260101-000000-shop", "20260101-013000-shop"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(incident->id, ID_SIZE, "%s", ids[i]);
+        core_take_incident(&t->core, incident, ++t->revision, t->now_ms, WALL_MS);
+    }
+    assert_string_equal(t->core.groups[0].incident.id, ids[0]);
+    core_forget_records(&t->core);
+    group = group_with(t, 0);
+    moving_with(group, PHASE_FENCE);
+    take_group(t, group);
+    for (int i = 1; i >= 0; i--) {
+        snprintf(incident->id, ID_SIZE, "%s", ids[i]);
+        core_take_incident(&t->core, incident, ++t->revision, t->now_ms, WALL_MS);
+    }
+    assert_string_equal(t->core.groups[0].incident.id, ids[0]);
+    free(incident);
+    free(t);
+}
+
+/* ---- taking over ---- */
+
+static struct driven *evidence_of_another_life(void)
+{
+    struct driven *t = driven_with(one_database(2));
+    struct group_record *group = group_with(t, 0);
+    moving_with(group, PHASE_CHOOSE)->accept_loss_bytes = 1;
+    t->now_ms += 60000;
+    lead(t);
+    take_group(t, group);
+    take_permit(t, 0, PERMIT_REVOKED, "n0");
+    loaded(t);
+    accept_saves(t);
+    for (int round = 0; round < 3; round++) {
+        t->now_ms += 10;
+        find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    }
+    return t;
+}
+
+static void aged_evidence_waits_for_a_look_at_the_old_primary(void **unused)
+{
+    (void)unused;
+    struct driven *t = evidence_of_another_life();
+    assert_int_equal(state(t, 0)->state, DB_CHOOSING);
+    find_cause(t, 0, 0, CAUSE_REFUSED);
+    assert_int_equal(state(t, 0)->state, DB_GRANTING);
+    free(t);
+}
+
+static void an_old_primary_that_was_switched_on_again_voids_aged_evidence(void **unused)
+{
+    (void)unused;
+    struct driven *t = evidence_of_another_life();
+    find_role(t, 0, 0, ROLE_PRIMARY, 6000);
+    assert_int_equal(state(t, 0)->state, DB_FENCE_WAIT);
+    assert_int_equal(core_move_of(&t->core, 0)->evidence_len, 0);
+    free(t);
+}
+
+static void no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_recorded(void **unused)
+{
+    (void)unused;
+    struct driven *t = evidence_of_another_life();
+    find_cause(t, 0, 0, CAUSE_REFUSED);
+    assert_int_equal(state(t, 0)->state, DB_GRANTING);
+    t->now_ms += 10;
+    find_role(t, 0, 0, ROLE_PRIMARY, 6000);
+    accept_save(t);
+    assert_int_equal(state(t, 0)->state, DB_PARKED);
+    assert_null(find_effect(t, EFFECT_PROMOTE));
+    free(t);
+}
+
+/* ---- alarms ---- */
+
+static const struct alarm_record *alarm_of(const struct driven *t, const char *key)
+{
+    const struct group_record *group = &t->core.groups[0].record;
+    for (int i = 0; i < group->alarms_len; i++) {
+        if (strcmp(group->alarms[i].key, key) == 0) {
+            return &group->alarms[i];
+        }
+    }
+    return NULL;
+}
+
+static void a_person_is_called_once_while_the_hold_changes_its_reason(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    t->core.groups[0].record.paused = true;
+    refuse_primary(t, 0, 5);
+    assert_int_equal(state(t, 0)->state, DB_HELD);
+    accept_save(t);
+    assert_int_equal(count_effects(t, EFFECT_CALL), 1);
+    accept_saves(t);
+    t->core.groups[0].record.paused = false;
+    t->core.def.groups[0].automatic = false;
+    t->now_ms += 100;
+    tick(t);
+    assert_non_null(strstr(alarm_of(t, "held.d0")->text, "automatic failover is off"));
+    accept_save(t);
+    assert_int_equal(count_effects(t, EFFECT_CALL), 0);
+    free(t);
+}
+
+static void alarms_of_a_former_leader_end_when_all_is_well(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    struct group_record *group = group_with(t, 0);
+    static const char *const keys[] = {"held.d0", "parked.d0"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(group->alarms[i].key, sizeof group->alarms[i].key, "%s", keys[i]);
+        group->alarms[i].wakes = true;
+        group->alarms[i].called = true;
+    }
+    group->alarms_len = 2;
+    t->now_ms += 60000;
+    lead(t);
+    take_steady_records(t);
+    take_group(t, group);
+    loaded(t);
+    assert_non_null(alarm_of(t, "held.d0")); /* not before the primary was seen */
+    find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+    assert_null(alarm_of(t, "held.d0"));
+    assert_null(alarm_of(t, "parked.d0"));
+    free(t);
+}
+
+static void an_alarm_that_calls_finds_room_among_those_that_do_not(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct group_record *group = &t->core.groups[0].record;
+    group->alarms_len = ALARMS_MAX;
+    for (int i = 0; i < ALARMS_MAX; i++) {
+        name_it(group->alarms[i].key, "proxy.p", i);
+    }
+    group->paused = true;
+    refuse_primary(t, 0, 5);
+    assert_non_null(alarm_of(t, "held.d0"));
+    assert_int_equal(group->alarms_len, ALARMS_MAX);
+    free(t);
+}
+
+static void a_primary_that_became_a_standby_by_itself_calls_a_person(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    for (int round = 0; round < 20; round++) {
+        t->now_ms += 500;
+        find_cause(t, 0, 0, CAUSE_IN_RECOVERY);
+    }
+    assert_int_equal(state(t, 0)->state, DB_NORMAL);
+    assert_non_null(alarm_of(t, "primary.d0"));
+    assert_true(alarm_of(t, "primary.d0")->wakes);
+    free(t);
+}
+
+/* ---- bounds ---- */
+
+static struct definition largest(void)
+{
+    struct definition def = one_database(INSTANCES_MAX);
+    def.groups_len = GROUPS_MAX;
+    for (int g = 0; g < GROUPS_MAX; g++) {
+        def.groups[g] = def.groups[0];
+        name_it(def.groups[g].name, "g", g);
+    }
+    while (def.databases_len < DATABASES_MAX) {
+        define_database(&def, def.databases_len, 0, INSTANCES_MAX);
+    }
+    def.proxies_len = PROXIES_MAX;
+    def.routes_len = DATABASES_MAX;
+    for (int p = 0; p < PROXIES_MAX; p++) {
+        name_it(def.proxies[p].name, "p", p);
+    }
+    for (int r = 0; r < def.routes_len; r++) {
+        def.routes[r] = (struct route_def){.database = r, .service = -1};
+        for (int p = 0; p < PROXIES_MAX; p++) {
+            def.routes[r].proxies[def.routes[r].proxies_len++] = p;
+        }
+    }
+    return def;
+}
+
+/* The worst step: the takeover of a leader that finds every primary dead, and its saves. */
+static void the_largest_definition_failing_at_once_fits_into_the_effects(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(largest());
+    take_steady_records(t);
+    t->now_ms += 60000;
+    for (int round = 0; round < 6; round++) {
+        t->now_ms += 300;
+        for (int db = 0; db < DATABASES_MAX; db++) {
+            refuse_primary(t, db, 1);
+        }
+    }
+    lead(t);
+    take_steady_records(t);
+    loaded(t);
+    assert_in_range(t->effects.len, 40, EFFECTS_MAX);
+    for (int db = 0; db < DATABASES_MAX; db++) {
+        assert_in_range(state(t, db)->state, DB_SUSPECT, DB_FENCING);
+    }
+    accept_saves(t);
+    assert_int_equal(count_effects(t, EFFECT_PROMOTE), 0);
+    free(t);
+}
+
+static void a_proxy_without_a_wish_does_not_keep_the_core_awake(void **unused)
+{
+    (void)unused;
+    struct definition def = one_database(2);
+    def.proxies_len = 1;
+    name_it(def.proxies[0].name, "p", 0);
+    struct driven *t = settled_with(def);
+    tick(t);
+    assert_true(core_deadline_ms(&t->core) >= t->now_ms + 250);
+    free(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_level_that_fails_for_two_databases_gives_way_to_the_next_one),
+        cmocka_unit_test(a_level_that_never_reports_gives_way_for_all_who_share_it),
+        cmocka_unit_test(a_persons_word_is_recorded_as_his_whatever_event_it_came_with),
+        cmocka_unit_test(a_word_that_is_older_than_the_revocation_proves_nothing),
+        cmocka_unit_test(a_new_leader_remembers_what_the_standby_said_while_it_followed),
+        cmocka_unit_test(a_controller_that_left_a_moment_ago_counts_until_its_lease_ends),
+        cmocka_unit_test(a_fifth_controller_is_heard_when_others_have_gone),
+        cmocka_unit_test(findings_about_another_address_are_not_carried_over),
+        cmocka_unit_test(a_name_that_stands_twice_in_the_sync_list_is_not_two),
+        cmocka_unit_test(a_resumed_group_is_not_recorded_as_moving_before_its_permit_is_revoked),
+        cmocka_unit_test(reading_the_records_again_is_not_another_leaders_life),
+        cmocka_unit_test(what_is_burnt_stays_burnt_over_the_next_failover),
+        cmocka_unit_test(databases_that_were_renamed_leave_room_for_new_ones),
+        cmocka_unit_test(records_that_could_not_be_acted_on_are_parked),
+        cmocka_unit_test(the_running_workflows_incident_is_kept_though_a_clock_jumped_back),
+        cmocka_unit_test(aged_evidence_waits_for_a_look_at_the_old_primary),
+        cmocka_unit_test(an_old_primary_that_was_switched_on_again_voids_aged_evidence),
+        cmocka_unit_test(no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_recorded),
+        cmocka_unit_test(a_person_is_called_once_while_the_hold_changes_its_reason),
+        cmocka_unit_test(alarms_of_a_former_leader_end_when_all_is_well),
+        cmocka_unit_test(an_alarm_that_calls_finds_room_among_those_that_do_not),
+        cmocka_unit_test(a_primary_that_became_a_standby_by_itself_calls_a_person),
+        cmocka_unit_test(the_largest_definition_failing_at_once_fits_into_the_effects),
+        cmocka_unit_test(a_proxy_without_a_wish_does_not_keep_the_core_awake),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
