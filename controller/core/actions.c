@@ -443,7 +443,6 @@ static void forget_plan(struct database_state *d)
     d->step_deadline_ms = 0;
     d->level = 0;
     d->fence_round = 0;
-    d->lied = false;
     d->retry_ms = 0;
     d->revoked_ms = 0;
     d->revoked_revision = 0;
@@ -786,10 +785,8 @@ void record_evidence(struct core *core, int db)
     move->lives = 0;
     d->step = 0;
     d->proven_ms = core->now_ms;
-    if (!d->lied) { /* of one that has lied a person hears until the move has ended */
-        alarm_key(key, "fence", core->def.databases[db].name);
-        alarm_clear(core, db_group(core, db), key);
-    }
+    alarm_key(key, "fence", core->def.databases[db].name);
+    alarm_clear(core, db_group(core, db), key);
     await_save(core, db, dirty_group(core, db_group(core, db)));
 }
 
@@ -818,23 +815,25 @@ void cancel_evidence(struct core *core, int db)
     char key[NAME_SIZE * 2];
     char text[REASON_SIZE];
     const char *living = living_node(core, db);
+    /* What was proven in another life may have been true, and the node switched on again since. */
+    bool lied = d->revoked_ms != 0 && living == move->fence_node;
     if (living != move->fence_node) {
         text_copy(move->fence_node, sizeof move->fence_node, living);
     }
     note(core, NOTE_ERROR, "R-V10", db, -1, -1,
          "%s accepted a write after it was proven fenced: the proof is void", move->fence_node);
-    distrust_level(core, db, move);
+    if (lied) {
+        distrust_level(core, db, move);
+    }
     move->phase = PHASE_FENCE;
     move->evidence_len = 0;
     d->proven_ms = 0;
     d->level = 0;
     d->revoked_ms = d->revoked_ms != 0 ? d->revoked_ms : core->now_ms; /* as in take_up_fence */
-    /* Once at once; a fence that goes on lying is not repeated in a tight circle. */
-    d->retry_ms = core->now_ms + (d->fence_round > 1 ? FENCE_RETRY_MS : PROMOTE_RETRY_MS);
-    d->lied = true;
+    d->retry_ms = core->now_ms + PROMOTE_RETRY_MS;
     alarm_key(key, "fence", core->def.databases[db].name);
-    text_format(text, sizeof text, "%s: the fence of %s lied: it accepted a write afterwards",
-                core->def.databases[db].name, move->fence_node);
+    text_format(text, sizeof text, "%s: the fence of %s %s: it accepted a write afterwards",
+                core->def.databases[db].name, move->fence_node, lied ? "lied" : "did not last");
     alarm_renew(core, db_group(core, db), key,
                 "cut its power by hand, then: failoverctl confirm-fenced", text);
     await_save(core, db, dirty_group(core, db_group(core, db)));

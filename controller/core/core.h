@@ -149,7 +149,6 @@ struct database_state {
     int level;                 /* of the fence_node's levels: running or to run next */
     uint32_t lying_levels; /* bits: proved a death that was none; not asked again in this move */
     int fence_round;
-    bool lied;           /* a fence of this move was followed by a write of the fenced */
     uint64_t retry_ms;   /* the next attempt of what failed; 0: none */
     uint64_t revoked_ms; /* when this life's revoking write was acknowledged or confirmed */
     int64_t revoked_revision;
