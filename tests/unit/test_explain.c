@@ -1,0 +1,374 @@
+/* What would happen, told by the code that decides; and what people ask of a core. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "controller/core/private.h"
+#include "tests/unit/shop_fixture.h"
+
+static struct core *core;
+static struct explanation told;
+static uint64_t now_ms;
+static int64_t revision;
+
+/* ---- a leader, whose saves are accepted at once ---- */
+
+static struct core_effects effects;
+static int fences;
+
+static void step(struct core_event event)
+{
+    event.now_ms = now_ms;
+    event.wall_ms = SHOP_WALL_MS;
+    core_step(core, &event, &effects);
+    uint32_t ticket = 0;
+    for (int i = 0; i < effects.len; i++) {
+        fences += effects.items[i].type == EFFECT_FENCE ? 1 : 0;
+        ticket = effects.items[i].type == EFFECT_SAVE ? effects.items[i].save.ticket : ticket;
+    }
+    if (ticket != 0) {
+        step((struct core_event){.type = EV_SAVED,
+                                 .save = {.ticket = ticket, .revision = ++revision}});
+    }
+}
+
+static void see(int instance, struct instance_fact fact)
+{
+    step(
+        (struct core_event){.type = EV_INSTANCE, .instance = {.instance = instance, .fact = fact}});
+}
+
+static void look(void)
+{
+    now_ms += 500;
+    see(1, shop_standby_fact(now_ms, 0));
+    see(0, shop_primary_fact(now_ms, true));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct group_record group = shop_group();
+    core = shop_core();
+    now_ms = SHOP_NOW_MS;
+    revision = 100;
+    fences = 0;
+    step((struct core_event){.type = EV_LEADING, .leading = {.term = 50}});
+    core_take_group(core, &group, 12);
+    shop_permit(core);
+    step((struct core_event){.type = EV_LOADED});
+    look();
+    assert_int_equal(core->databases[0].state, DB_NORMAL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    free(core);
+    return 0;
+}
+
+static const struct core_check *check(const char *name)
+{
+    for (int i = 0; i < told.checks_len; i++) {
+        if (strcmp(told.checks[i].name, name) == 0) {
+            return &told.checks[i];
+        }
+    }
+    fail_msg("no check is named %s", name);
+    return NULL;
+}
+
+/* The outcome of one request, as the record says it. */
+static struct request_record ask(struct request_record request)
+{
+    static int asked;
+    snprintf(request.id, sizeof request.id, "req-%08d", ++asked);
+    snprintf(request.group, sizeof request.group, "shop");
+    snprintf(request.who, sizeof request.who, "ann");
+    snprintf(request.reason, sizeof request.reason, "as tested");
+    assert_true(core_take_request(core, &request, 60));
+    int slot = 0;
+    while (!core->requests[slot].used || strcmp(core->requests[slot].record.id, request.id) != 0) {
+        slot++;
+    }
+    step((struct core_event){.type = EV_REQUEST});
+    return core->requests[slot].record; /* a slot that was given back keeps its words */
+}
+
+static void has(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", text, part);
+    }
+}
+
+/* ---- explain ---- */
+
+static void a_healthy_database_is_explained_with_every_check(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"leader",
+                                        "state",
+                                        "stall",
+                                        "blind",
+                                        "paused",
+                                        "manual",
+                                        "budget",
+                                        "candidate",
+                                        "neighbour",
+                                        "loss",
+                                        "fencing",
+                                        "candidate pay-west",
+                                        "witness ops2",
+                                        "witness pay-west",
+                                        "proxy front1 payments-db"};
+    core_explain(core, 0, &told);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct core_check *found = check(names[i]);
+        assert_true(found->value[0] != '\0' && found->text[0] != '\0');
+    }
+    assert_true(check("witness ops2")->passes);
+    assert_int_equal(check("witness ops2")->age_ms, 0);
+    assert_int_equal(told.target, 1);
+    assert_true(told.loss_known);
+    assert_int_equal(told.loss_bytes, 0); /* its sync entry is enforced */
+    /* The shop's nodes are fenced by a person alone. */
+    assert_false(told.automatic);
+    assert_false(check("fencing")->passes);
+    has(told.verdict, "would wait for confirm-fenced");
+    assert_int_equal(told.times[LAP_FENCE].bound_ms, -1);
+    assert_int_equal(told.total.bound_ms, -1);
+    assert_int_equal(told.total.expected_ms, -1);
+}
+
+static void with_a_power_device_it_would_be_automatic_with_a_bound(void **state)
+{
+    (void)state;
+    struct fence_level_def *level = &core->def.nodes[0].levels[0];
+    level->method = FENCE_AGENT;
+    level->deadline_ms = 10000;
+    core_explain(core, 0, &told);
+    assert_true(told.automatic);
+    has(told.verdict, "pay-west would take over without a person");
+    int64_t sum = 0;
+    for (int lap = 0; lap < LAPS; lap++) {
+        sum += told.times[lap].bound_ms;
+    }
+    assert_int_equal(told.total.bound_ms, sum);
+    /* default profile: (2 - 1) * 0.5 s + 1.5 s, and the wait for the next probe */
+    assert_int_equal(told.times[LAP_DETECT].bound_ms, 2500);
+}
+
+static void what_took_how_long_comes_from_the_last_complete_incident(void **state)
+{
+    (void)state;
+    struct incident_record incident = shop_incident();
+    static const int64_t ended_ms[LAPS] = {1000, 1100, 3100, 3200, 3250, 3500};
+    memcpy(incident.ended_ms, ended_ms, sizeof ended_ms);
+    incident.state = INCIDENT_RECOVERED;
+    core_take_incident(core, &incident, 70, now_ms, SHOP_WALL_MS);
+    core_explain(core, 0, &told);
+    assert_string_equal(told.measured, incident.id);
+    assert_int_equal(told.times[LAP_FENCE].expected_ms, 2000);
+    assert_int_equal(told.total.expected_ms, 3500);
+}
+
+static void every_check_that_fails_is_named_not_only_the_first(void **state)
+{
+    (void)state;
+    struct group_record *group = &core->groups[0].record;
+    group->paused = true;
+    snprintf(group->paused_by, NAME_SIZE, "bob");
+    core->def.groups[0].automatic = false;
+    group->completed_len = 2;
+    group->completed_wall_ms[0] = group->completed_wall_ms[1] = SHOP_WALL_MS - 1000;
+    now_ms += 60000; /* the standby was last heard long ago */
+    see(0, shop_primary_fact(now_ms, true));
+    core_explain(core, 0, &told);
+    assert_false(check("paused")->passes);
+    assert_false(check("manual")->passes);
+    assert_false(check("budget")->passes);
+    assert_string_equal(check("budget")->value, "2");
+    assert_false(check("candidate")->passes);
+    assert_false(check("candidate pay-west")->passes);
+    has(check("candidate pay-west")->text, "last heard 60000 ms ago (limit ");
+    assert_int_equal(check("candidate pay-west")->age_ms, 60000);
+    assert_false(told.automatic);
+}
+
+static void when_it_is_down_the_explanation_is_the_decision(void **state)
+{
+    (void)state;
+    char text[REASON_SIZE];
+    core->groups[0].record.paused = true;
+    for (int i = 0; i < 8; i++) {
+        now_ms += 500;
+        see(1, shop_standby_fact(now_ms, 0));
+        see(0, shop_failure_fact(now_ms, CAUSE_TIMED_OUT));
+    }
+    assert_int_equal(core->databases[0].state, DB_HELD);
+    core_explain(core, 0, &told);
+    enum hold hold = hold_of(core, 0, text, sizeof text);
+    assert_int_equal(hold, HOLD_PAUSED);
+    assert_true(check("witness ops2")->passes);
+    assert_string_equal(check("witness ops2")->value, "sees it down");
+    assert_string_equal(check("paused")->text, text);
+    has(told.verdict, text);
+}
+
+static void a_controller_that_disagrees_is_a_check_that_fails(void **state)
+{
+    (void)state;
+    struct controller_record *view = calloc(1, sizeof *view);
+    snprintf(view->id, NAME_SIZE, "ops1");
+    core_take_peer(core, "ops1", view, now_ms);
+    core_explain(core, 0, &told);
+    assert_false(check("witness ops1")->passes);
+    assert_string_equal(check("witness ops1")->value, "no view");
+    core_take_peer(core, "ops1", NULL, now_ms);
+    now_ms += 4000;
+    look();
+    core_explain(core, 0, &told);
+    assert_false(check("witness ops1")->passes);
+    has(check("witness ops1")->limit, "absent for 5000 ms");
+    now_ms += 1000;
+    look();
+    core_explain(core, 0, &told);
+    assert_true(check("witness ops1")->passes);
+    free(view);
+}
+
+/* ---- plan ---- */
+
+static void what_was_shown_is_what_runs(void **state)
+{
+    (void)state;
+    struct plan plan;
+    struct request_record request = {.kind = REQUEST_FAILOVER, .group = "shop"};
+    core_plan(core, &request, &plan);
+    assert_string_equal(plan.refused, "");
+    assert_int_equal(plan.steps_len, 4);
+    assert_int_equal(plan.targets[0], 1);
+    look(); /* time passes, and WAL: the same plan */
+    snprintf(request.plan, sizeof request.plan, "%s", plan.hash);
+    core_plan(core, &request, &plan);
+    assert_string_equal(plan.hash, request.plan);
+    core->databases[0].permit.epoch.counter++; /* somebody else moved it meanwhile */
+    struct request_record outcome = ask(request);
+    assert_int_equal(outcome.state, REQUEST_REFUSED);
+    has(outcome.outcome, "what would be done has changed");
+    assert_int_equal(core->databases[0].state, DB_NORMAL);
+    core->databases[0].permit.epoch.counter--;
+    assert_int_equal(ask(request).state, REQUEST_RUNNING);
+}
+
+static void a_plan_that_would_be_refused_says_why(void **state)
+{
+    (void)state;
+    struct plan plan;
+    struct request_record request = {.kind = REQUEST_FAILOVER, .group = "shop"};
+    now_ms += 60000;
+    see(0, shop_primary_fact(now_ms, true));
+    core_plan(core, &request, &plan);
+    has(plan.refused, "payments: no candidate");
+    has(plan.refused, "pay-west: last heard");
+    assert_int_equal(plan.steps_len, 0);
+}
+
+static void an_accepted_loss_fences_nobody_without_a_candidate(void **state)
+{
+    (void)state;
+    struct request_record request = {.kind = REQUEST_FAILOVER, .accept_loss_bytes = 1u << 30};
+    now_ms += 60000; /* the only standby is gone */
+    see(0, shop_primary_fact(now_ms, true));
+    struct request_record outcome = ask(request);
+    assert_int_equal(outcome.state, REQUEST_REFUSED);
+    has(outcome.outcome, "no candidate");
+    assert_int_equal(core->databases[0].state, DB_NORMAL);
+    assert_int_equal(fences, 0);
+}
+
+static void an_accepted_loss_lets_a_lagging_standby_take_over(void **state)
+{
+    (void)state;
+    struct request_record request = {.kind = REQUEST_FAILOVER};
+    core->groups[0].record.databases[0].sync_enforced = false;
+    struct instance_fact primary = shop_primary_fact(now_ms, true);
+    primary.sync_names[0] = '\0';
+    see(0, primary);
+    see(1, shop_standby_fact(now_ms, 64u << 20));
+    struct request_record outcome = ask(request);
+    assert_int_equal(outcome.state, REQUEST_REFUSED);
+    has(outcome.outcome, "would lose an estimated 67108864 bytes (limit ");
+    request.accept_loss_bytes = 65u << 20;
+    outcome = ask(request);
+    assert_int_equal(outcome.state, REQUEST_RUNNING);
+    const struct move_record *move = core_move_of(core, 0);
+    assert_non_null(move);
+    assert_int_equal(move->accept_loss_bytes, 65u << 20);
+    assert_string_equal(move->planned, "pay-west");
+}
+
+/* ---- alarms ---- */
+
+static void an_acknowledged_alarm_stays_with_who_and_why(void **state)
+{
+    (void)state;
+    struct group_record *group = &core->groups[0].record;
+    struct request_record request = {.kind = REQUEST_ALARM_ACK};
+    snprintf(request.alarm, sizeof request.alarm, "paused");
+    struct request_record outcome = ask(request);
+    assert_int_equal(outcome.state, REQUEST_REFUSED);
+    has(outcome.outcome, "has no alarm paused; it has none");
+    assert_int_equal(ask((struct request_record){.kind = REQUEST_PAUSE}).state, REQUEST_DONE);
+    assert_int_equal(ask(request).state, REQUEST_DONE);
+    assert_int_equal(group->alarms_len, 1);
+    assert_string_equal(group->alarms[0].acked_by, "ann");
+    assert_string_equal(group->alarms[0].acked_reason, "as tested");
+    assert_int_equal(ask((struct request_record){.kind = REQUEST_RESUME}).state, REQUEST_DONE);
+    assert_int_equal(group->alarms_len, 0);
+}
+
+/* ---- steering ---- */
+
+static void what_nobody_may_do_in_a_state_names_the_state_and_what_is_allowed(void **state)
+{
+    (void)state;
+    static const enum request_kind kinds[] = {REQUEST_WORKFLOW_RETRY, REQUEST_WORKFLOW_SKIP,
+                                              REQUEST_WORKFLOW_ABANDON};
+    for (size_t i = 0; i < 3; i++) {
+        struct request_record request = {.kind = kinds[i]};
+        assert_int_equal(ask(request).state, REQUEST_REFUSED);
+        snprintf(request.database, NAME_SIZE, "payments");
+        struct request_record outcome = ask(request);
+        assert_int_equal(outcome.state, REQUEST_REFUSED);
+        has(outcome.outcome, "payments: state is normal (allowed: ");
+    }
+    assert_int_equal(core->databases[0].state, DB_NORMAL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_healthy_database_is_explained_with_every_check),
+        TEST(with_a_power_device_it_would_be_automatic_with_a_bound),
+        TEST(what_took_how_long_comes_from_the_last_complete_incident),
+        TEST(every_check_that_fails_is_named_not_only_the_first),
+        TEST(when_it_is_down_the_explanation_is_the_decision),
+        TEST(a_controller_that_disagrees_is_a_check_that_fails),
+        TEST(what_was_shown_is_what_runs),
+        TEST(a_plan_that_would_be_refused_says_why),
+        TEST(an_accepted_loss_fences_nobody_without_a_candidate),
+        TEST(an_accepted_loss_lets_a_lagging_standby_take_over),
+        TEST(an_acknowledged_alarm_stays_with_who_and_why),
+        TEST(what_nobody_may_do_in_a_state_names_the_state_and_what_is_allowed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
