@@ -244,7 +244,7 @@ bool sync_names_match(const char *names, const struct permit_record *permit)
     int k = 1;
     bool worded = take_word(&at, "FIRST ") || take_word(&at, "ANY ");
     bool counted = take_number(&at, &k);
-    bool listed = (worded || counted) && *at == '(';
+    bool listed = counted && *at == '(';
     if ((worded || counted) && !listed) {
         return false;
     }
@@ -270,10 +270,10 @@ bool sync_names_match(const char *names, const struct permit_record *permit)
         }
         at = skip_blanks(at + 1);
     }
-    if (listed && *at != ')') {
+    if (listed && *at++ != ')') {
         return false;
     }
-    return k == entry->k && seen == (1u << entry->members_len) - 1u;
+    return *skip_blanks(at) == '\0' && k == entry->k && seen == (1u << entry->members_len) - 1u;
 }
 
 bool core_sync_enforced(const struct core *core, int db)
