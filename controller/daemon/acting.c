@@ -192,6 +192,9 @@ void acting_promote(struct daemon *d, const struct effect *effect)
 {
     int db = effect->promote.database;
     struct promotion_run *run = &d->promotions[db];
+    if (run->step != 0) {
+        drop_promotion(run); /* an order that the core has given up: one runs at a time */
+    }
     prepare(d, db, effect->promote.instance);
     run->step = effect->step;
     uint64_t act_by = d->election != NULL ? election_deadline_ms(d->election) : 0;

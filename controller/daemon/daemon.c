@@ -22,8 +22,33 @@ static bool is_finding(enum core_event_type type)
     return type == EV_INSTANCE || type == EV_SERVICE || type == EV_TICK || type == EV_PEER;
 }
 
+/*
+ * One that waits already and says the same. After a stall every probe reports it, and the watch
+ * brings all that another leader wrote meanwhile: far more than the inbox holds. A failed save
+ * counts anew behind the reading of all records, which it may contradict.
+ */
+static bool is_repeated(const struct daemon *d, enum core_event_type type)
+{
+    if (type != EV_STALL && type != EV_SAVE_FAILED) {
+        return false;
+    }
+    for (int i = d->inbox_len - 1; i >= 0; i--) {
+        enum core_event_type waiting = d->inbox[i].type;
+        if (waiting == type) {
+            return true;
+        }
+        if (waiting == EV_LEADING || waiting == EV_LOADED) {
+            return false;
+        }
+    }
+    return false;
+}
+
 void daemon_post(struct daemon *d, const struct core_event *event)
 {
+    if (is_repeated(d, event->type)) {
+        return;
+    }
     /* The inbox is emptied twice a turn of the loop, so this bound is met only in a storm. */
     if (is_finding(event->type) && d->inbox_len >= INBOX_MAX - INBOX_RESERVE) {
         d->inbox_dropped++;
@@ -191,7 +216,7 @@ static void on_lost(void *arg, enum election_loss loss, const char *text)
     struct daemon *d = arg;
     log_line(LOG_LEVEL_WARN, "leadership lost", "why", election_loss_name(loss), "detail", text,
              NULL);
-    d->reloading = false;
+    store_drop_reload(d);
     struct core_event event = daemon_event(EV_NOT_LEADING);
     daemon_post(d, &event);
 }

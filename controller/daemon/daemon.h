@@ -106,6 +106,7 @@ struct daemon {
     bool store_tried;            /* the first full read was answered, or failed */
     bool store_read;             /* the first full read is done */
     bool reloading;              /* a leader's confirmed read is under way or due */
+    struct etcd_call *reload;    /* that read, while it is under way; of this term only */
     struct definition *next_def; /* read, and waiting for the core to take it up */
     int64_t next_def_revision;
     struct config_record *config; /* as stored */
@@ -152,6 +153,8 @@ void store_start(struct daemon *d);
 void store_stop(struct daemon *d);
 void store_save(struct daemon *d, const struct effect *effect);
 void store_reload(struct daemon *d);
+/* Leadership ended: what was read under its term confirms nothing for the next one. */
+void store_drop_reload(struct daemon *d);
 void store_heartbeat(struct daemon *d);
 void store_put_request(void *arg, const struct request_record *request);
 void store_put_config(void *arg, const char *id, const struct api_config *config);

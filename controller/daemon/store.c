@@ -108,6 +108,11 @@ static void take_controller(struct daemon *d, const char *id, const struct etcd_
         core_take_peer(d->core, id, NULL, clock_now_ms());
     } else if (controller_record_decode(kv->value, kv->value_len, view, &err) < 0) {
         complain(kv->key, &err);
+        /* It is there and holds its lease, so nothing is done on our viewpoint alone (S11): it
+         * counts as one that sees nothing. */
+        memset(view, 0, sizeof *view);
+        snprintf(view->id, sizeof view->id, "%s", id);
+        core_take_peer(d->core, id, view, clock_now_ms());
     } else {
         core_take_peer(d->core, id, view, clock_now_ms());
     }
@@ -444,6 +449,7 @@ static char *encode_view(struct daemon *d, size_t *ret_len)
 static void on_reload(void *arg, const struct etcd_reply *reply)
 {
     struct daemon *d = arg;
+    d->reload = NULL;
     if (!d->reloading || !d->core->leading || d->stopping) {
         d->reloading = false;
         return;
@@ -486,9 +492,17 @@ static void reload(struct daemon *d)
     etcd_txn_if_create(txn, leader, election_term(d->election));
     etcd_txn_then_put(txn, own, view, len, election_lease_id(d->election));
     etcd_txn_then_range(txn, d->prefix, true);
-    etcd_txn(d->etcd, txn, READ_MS, on_reload, d);
+    etcd_cancel(d->reload);
+    d->reload = etcd_txn(d->etcd, txn, READ_MS, on_reload, d);
     free(view);
     free(txn);
+}
+
+void store_drop_reload(struct daemon *d)
+{
+    etcd_cancel(d->reload);
+    d->reload = NULL;
+    d->reloading = false;
 }
 
 void store_reload(struct daemon *d)
@@ -818,6 +832,7 @@ void store_stop(struct daemon *d)
 {
     etcd_watch_free(d->watch);
     d->watch = NULL;
+    store_drop_reload(d);
     struct timer **timers[] = {&d->store_retry, &d->heartbeat, &d->compactor};
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
         if (*timers[i] != NULL) {
