@@ -451,6 +451,8 @@ static bool etcd_it(struct world *world, const struct words *words)
         store_down(world, what[0] == 'd');
     } else if (strcmp(what, "loses") == 0) {
         world->store.next_answer = ANSWER_LOST;
+    } else if (strcmp(what, "slows") == 0 && words->len == 3) {
+        return script_duration(words->at[2], &world->store.next_delay_ms);
     } else if (strcmp(what, "refuses") == 0) {
         world->store.next_answer = ANSWER_REFUSED;
     } else if (strcmp(what, "deletes") == 0 && words->len == 3) {
@@ -657,7 +659,8 @@ static const struct {
     {"lag", 3, lag_it, "lag INSTANCE BYTES"},
     {"load", 3, load_it, "load DATABASE BYTES: a second"},
     {"service", 3, service_it, "service NODE fails|works"},
-    {"etcd", 2, etcd_it, "etcd down|up|loses|refuses|deletes DATABASE|grants DATABASE NODE"},
+    {"etcd", 2, etcd_it,
+     "etcd down|up|loses|refuses|slows DURATION|deletes DATABASE|grants DATABASE NODE"},
     {"proxy", 3, proxy_it, "proxy PROXY silent|answers|forgets"},
     {"ask", 4, ask_it, "ask ID failover|pause|resume|confirm-fenced|workflow-... NAME ..."},
     {"apply", 2, apply_it, "apply automatic=yes|no | max-lag=BYTES: a newer definition"},

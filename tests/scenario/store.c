@@ -501,7 +501,9 @@ void store_save(struct world *world, int c, const struct effect *effect)
     }
     struct args args = to(world, c);
     args.memory = saving;
-    world_at(world, world->now_ms + DELAY_STORE_MS, on_save_arrives, &args);
+    world_at(world, world->now_ms + DELAY_STORE_MS + world->store.next_delay_ms, on_save_arrives,
+             &args);
+    world->store.next_delay_ms = 0;
 }
 
 /* ---- leases and leadership ---- */

@@ -99,6 +99,7 @@ struct store {
     int64_t revision;
     bool down;
     enum next_answer next_answer; /* of the next save */
+    uint64_t next_delay_ms;       /* and how late it arrives */
     struct stored leader;
     int leader_id;        /* controller index */
     uint32_t leader_life; /* of that process */
