@@ -484,6 +484,24 @@ static void fill_sync(const struct core *core, int db, struct permit_record *per
     }
 }
 
+/*
+ * The entries that a definition declares anew are listed once the primary is not seen to enforce
+ * the old ones: what counts as asynchronous loses nothing by it, and the new entry counts when it
+ * is seen enforced. Changing entries that are in force is the guard's (design §8, "Sync entries").
+ */
+bool permit_redeclare(struct core *core, int db)
+{
+    struct permit_record declared = core->databases[db].permit;
+    memset(declared.sync, 0, sizeof declared.sync);
+    fill_sync(core, db, &declared);
+    if (memcmp(&declared, &core->databases[db].permit, sizeof declared) == 0) {
+        return false;
+    }
+    core->databases[db].permit = declared;
+    dirty_permit(core, db);
+    return true;
+}
+
 /* A new epoch for this holder; the only place that grants. */
 void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
                   uint32_t timeline)

@@ -275,6 +275,11 @@ static void review_durability(struct core *core, int db)
         return;
     }
     bool enforced = fact->sync_commit_on && sync_names_match(fact->sync_names, &d->permit);
+    if (!enforced && !record->sync_enforced && permit_redeclare(core, db)) {
+        note(core, NOTE_INFO, "R-S2", db, -1, -1,
+             "the permit lists the sync entry that the definition declares now");
+        return;
+    }
     int in_sync = 0;
     for (int i = 0; i < fact->standbys_len; i++) {
         in_sync += fact->standbys[i].sync ? 1 : 0;

@@ -177,6 +177,9 @@ uint64_t steer_states(enum request_kind kind);
 int steer_checks(const struct core *core, int db, enum request_kind kind,
                  struct core_check ret_checks[STEER_CHECKS_MAX]);
 
+/* actions.c: true when the permit now lists other sync entries, to be saved */
+bool permit_redeclare(struct core *core, int db);
+
 /* actions.c, for steer.c */
 void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
                   uint32_t timeline);
@@ -239,7 +242,8 @@ struct database_record *db_record(struct core *core, int db);
 const struct database_record *db_record_of(const struct core *core, int db);
 int node_instance(const struct core *core, int db, const char *node); /* or -1 */
 const char *instance_node(const struct core *core, int db, int instance);
-void record_burnt(const struct core *core, int db, struct database_record *record, const char *node);
+void record_burnt(const struct core *core, int db, struct database_record *record,
+                  const char *node);
 bool sync_names_match(const char *names, const struct permit_record *permit);
 bool is_moving(const struct core *core, int db);
 uint64_t earlier(uint64_t a, uint64_t b);

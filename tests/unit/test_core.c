@@ -504,6 +504,34 @@ static void findings_about_another_address_are_not_carried_over(void **unused)
     free(t);
 }
 
+/* The permit of a promoted primary lists what the definition declared then; a new declaration
+ * replaces it, but never an entry that is in force. */
+static void a_new_declaration_of_sync_is_listed_when_the_old_one_is_not_in_force(void **unused)
+{
+    (void)unused;
+    struct definition def = one_database(2);
+    def.databases[0].durability = DURABILITY_SYNC;
+    def.databases[0].sync_len = 1;
+    def.databases[0].sync[0] = (struct sync_entry_def){.k = 1, .members = {1}, .members_len = 1};
+    struct driven *t = settled_with(def);
+    assert_int_equal(state(t, 0)->permit.sync_len, 1);
+    assert_string_equal(state(t, 0)->permit.sync[0].members[0], "i1");
+    assert_false(core_sync_enforced(&t->core, 0));
+    struct core_event event = found(t, 0, 0, ROLE_PRIMARY, 6000);
+    snprintf(event.instance.fact.sync_names, TEXT_SIZE, "FIRST 1 (i1)");
+    event.instance.fact.sync_commit_on = true;
+    event.instance.fact.standbys_len = 1;
+    event.instance.fact.standbys[0].sync = true;
+    step(t, &event);
+    accept_saves(t);
+    assert_true(core_sync_enforced(&t->core, 0));
+    t->core.def.databases[0].sync_len = 0;
+    t->core.def.databases[0].durability = DURABILITY_ASYNC;
+    step(t, &event);
+    assert_int_equal(state(t, 0)->permit.sync_len, 1);
+    free(t);
+}
+
 static void a_name_that_stands_twice_in_the_sync_list_is_not_two(void **unused)
 {
     (void)unused;
@@ -893,6 +921,7 @@ int main(void)
         cmocka_unit_test(a_controller_that_left_a_moment_ago_counts_until_its_lease_ends),
         cmocka_unit_test(a_fifth_controller_is_heard_when_others_have_gone),
         cmocka_unit_test(findings_about_another_address_are_not_carried_over),
+        cmocka_unit_test(a_new_declaration_of_sync_is_listed_when_the_old_one_is_not_in_force),
         cmocka_unit_test(a_name_that_stands_twice_in_the_sync_list_is_not_two),
         cmocka_unit_test(a_resumed_group_is_not_recorded_as_moving_before_its_permit_is_revoked),
         cmocka_unit_test(reading_the_records_again_is_not_another_leaders_life),
