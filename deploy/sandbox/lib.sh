@@ -284,6 +284,9 @@ world_remove() (
         [[ -e /run/netns/$space ]] && ip netns del "$space"
     done < <(sort -u "$dir/namespaces")
     [[ -d $WORLD_CGROUP ]] && cgroup_remove "$WORLD_CGROUP"
+    for data in "$dir"/*/data; do
+        pg_forget "$data"
+    done
     rm -f "$SANDBOX_REGISTRY/$WORLD_ID"
     rmdir "$SANDBOX_REGISTRY" 2>/dev/null
     left=$(world_leftovers "$dir" "$WORLD_ID" "$WORLD_CGROUP")
@@ -368,6 +371,7 @@ pg_configure() {
 	unix_socket_directories = '$WORLD/$host/socket'
 	cluster_name = '$(pg_name "$host")'
 	shared_buffers = 16MB
+	dynamic_shared_memory_type = mmap
 	max_connections = 100
 	wal_log_hints = on
 	wal_keep_size = 256MB
@@ -409,8 +413,18 @@ pg_init() {
     chown -R postgres:postgres "$WORLD/$primary/data" "$WORLD/$standby/data"
 }
 
+# What a killed postmaster leaves behind, in a data directory where nothing runs any more: its file, and a block of
+# shared memory (the file's line 7: key and id), of which the kernel has room for 4096.
+pg_forget() { # DATA
+    local key block
+    read -r key block < <(sed -n 7p "$1/postmaster.pid" 2>/dev/null) &&
+        awk -v key="$key" -v block="$block" '$1 == key && $2 == block && $7 == 0 { found = 1 } END { exit !found }' \
+            /proc/sysvipc/shm && ipcrm -m "$block" 2>/dev/null
+    rm -f "$1/postmaster.pid"
+}
+
 pg_start() {
-    rm -f "$WORLD/$1/data/postmaster.pid" # of a killed one: nothing of this host runs (world_spawn's cgroup)
+    pg_forget "$WORLD/$1/data" # nothing of this host runs (world_spawn's cgroup)
     world_spawn "$1" postgres -u postgres "$PG_BIN/postgres" -D "$WORLD/$1/data"
 }
 
