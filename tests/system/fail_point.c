@@ -7,9 +7,9 @@
  * SIGKILL, so that one armed point kills one process, whoever comes first.
  *
  * Names: "save.before payments:revoking" tells the database, and what of it is being recorded;
- * "shop:idle" is a group's record without a move. "effect.begun fence pay-east.power",
- * "effect.after promote payments.pay-west", "effect.before routes proxy1 payments-db=none" (one
- * point for each wish of an order to a proxy).
+ * "save.before idle" is a write without a move. "effect.begun fence pay-east.power",
+ * "effect.after promote payments", "effect.before routes proxy1 payments-db=none" (one point for
+ * each wish of an order to a proxy). What a successor repeats is " taken-up".
  */
 #include "controller/daemon/fail_point.h"
 
@@ -24,14 +24,13 @@
 
 #include "controller/daemon/daemon.h"
 
-#define POINT_SIZE   160
-#define STEPS_MAX    32 /* effects under way or lately ended, whose names are remembered */
-#define EFFECT_WORDS (ROUTES_MAX)
+#define POINT_SIZE 160
+#define STEPS_MAX  32 /* effects under way or lately ended, whose names are remembered */
 
 static struct {
     uint32_t step;
     int names_len;
-    char names[EFFECT_WORDS][POINT_SIZE];
+    char names[ROUTES_MAX][POINT_SIZE];
 } steps[STEPS_MAX];
 
 /* ---- passing a point ---- */
@@ -73,27 +72,50 @@ static void pass(const struct daemon *d, const char *where, const char *what)
 
 /* ---- saves ---- */
 
-/* Those that wait for this save; if none does, those of its groups that move; else the groups. */
-void fail_point_save(const struct daemon *d, const char *when, uint32_t ticket)
+/* One is in flight at a time, and its names are kept: what it records may have moved on when the
+ * answer comes. */
+static struct {
+    uint32_t ticket;
+    int names_len;
+    char names[DATABASES_MAX][POINT_SIZE];
+} save;
+
+/* What a successor repeats is another point than what it takes further. */
+static const char *taken_up(const struct core *core, int db)
 {
-    const struct core *core = d->core;
-    char where[32];
-    char what[POINT_SIZE];
-    int told = 0;
-    snprintf(where, sizeof where, "save.%s", when);
-    for (int waiting = 1; waiting >= 0 && told == 0; waiting--) {
+    const struct move_record *move = core_move_of(core, db);
+    return move != NULL && move->lives > 0 ? " taken-up" : "";
+}
+
+/* Those that wait for this save; if none does, those that move; else none. */
+static void name_save(const struct core *core, uint32_t ticket)
+{
+    save.ticket = ticket;
+    save.names_len = 0;
+    for (int waiting = 1; waiting >= 0 && save.names_len == 0; waiting--) {
         for (int db = 0; db < core->def.databases_len; db++) {
             const struct database_state *state = &core->databases[db];
             if (waiting != 0 ? state->awaits == ticket : core_move_of(core, db) != NULL) {
-                snprintf(what, sizeof what, "%s:%s", core->def.databases[db].name,
-                         db_state_names[state->state]);
-                pass(d, where, what);
-                told++;
+                snprintf(save.names[save.names_len++], POINT_SIZE, "%s:%s%s",
+                         core->def.databases[db].name, db_state_names[state->state],
+                         taken_up(core, db));
             }
         }
     }
-    if (told == 0) {
-        pass(d, where, "idle");
+    if (save.names_len == 0) {
+        snprintf(save.names[save.names_len++], POINT_SIZE, "idle");
+    }
+}
+
+void fail_point_save(const struct daemon *d, const char *when, uint32_t ticket)
+{
+    char where[32];
+    if (save.ticket != ticket) {
+        name_save(d->core, ticket);
+    }
+    snprintf(where, sizeof where, "save.%s", when);
+    for (int i = 0; i < save.names_len; i++) {
+        pass(d, where, save.names[i]);
     }
 }
 
@@ -114,22 +136,22 @@ static void name_routes(const struct daemon *d, const struct effect *effect, int
 static void name_effect(const struct daemon *d, const struct effect *effect, int at)
 {
     const struct definition *def = &d->core->def;
+    const struct database_def *database;
     char *name = steps[at].names[0];
     steps[at].step = effect->step;
     steps[at].names_len = 0;
     switch (effect->type) {
     case EFFECT_FENCE:
         steps[at].names_len = 1;
-        snprintf(name, POINT_SIZE, "fence %s.%s", def->nodes[effect->fence.node].name,
-                 def->nodes[effect->fence.node].levels[effect->fence.level].name);
+        snprintf(name, POINT_SIZE, "fence %s.%s%s", def->nodes[effect->fence.node].name,
+                 def->nodes[effect->fence.node].levels[effect->fence.level].name,
+                 taken_up(d->core, effect->fence.database));
         break;
     case EFFECT_PROMOTE:
+        database = &def->databases[effect->promote.database];
         steps[at].names_len = 1;
-        snprintf(
-            name, POINT_SIZE, "promote %s.%s", def->databases[effect->promote.database].name,
-            def->nodes
-                [def->databases[effect->promote.database].instances[effect->promote.instance].node]
-                    .name);
+        snprintf(name, POINT_SIZE, "promote %s%s", database->name,
+                 taken_up(d->core, effect->promote.database));
         break;
     case EFFECT_ROUTES: name_routes(d, effect, at); break;
     default: abort(); /* no other effect has points */
