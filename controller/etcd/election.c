@@ -393,12 +393,16 @@ static void on_abandoned(void *arg, const struct etcd_reply *reply)
     advance(election);
 }
 
-/* The key could not be released in time: without its lease it goes by itself. */
+/* The key could not be released in time: without its lease it goes by itself. The release is tried
+ * on, since a lease's whole time starts anew when an etcd without a quorum has one again. */
 static void abandon_session(struct election *election)
 {
     int64_t lease = election->lease;
+    int64_t release_term = election->release_term;
 
     forget_session(election);
+    election->release_term = release_term;
+    election->release_until_ms = NEVER;
     cancel(&election->revoke);
     election->revoke = etcd_lease_revoke(election->etcd, lease, WRITE_MS, on_abandoned, election);
 }
@@ -536,18 +540,18 @@ static void advance_candidacy(struct election *election, uint64_t now_ms)
         now_ms >= election->look_at_ms) {
         start_look(election);
     }
-    if (election->lease == 0 || election->release || election->campaign) {
+    if (election->release || election->campaign) {
         return;
     }
     if (election->release_term != 0) {
-        if (now_ms >= election->release_until_ms) {
+        if (election->lease != 0 && now_ms >= election->release_until_ms) {
             abandon_session(election);
         } else if (now_ms >= election->release_at_ms) {
             start_release(election);
         }
-    } else if (election->term == 0 && now_ms >= election->campaign_at_ms &&
-               now_ms >= election->passive_until_ms) {
-        start_campaign(election);
+    } else if (election->lease != 0 && election->term == 0 && now_ms >= election->campaign_at_ms &&
+               now_ms >= election->passive_until_ms && now_ms < deadline_ms(election)) {
+        start_campaign(election); /* on a lease just acknowledged: else a win would come too late */
     }
 }
 
@@ -563,7 +567,8 @@ static void arm(struct election *election)
     uint64_t now_ms = clock_now_ms();
     uint64_t at_ms = NEVER;
     bool session = election->lease != 0;
-    bool free_to_act = session && !election->release && !election->campaign;
+    bool free_to_act = !election->release && !election->campaign;
+    bool alive = session && now_ms < deadline_ms(election);
     uint64_t campaign_at_ms = election->campaign_at_ms > election->passive_until_ms
                                   ? election->campaign_at_ms
                                   : election->passive_until_ms;
@@ -574,8 +579,9 @@ static void arm(struct election *election)
     earlier(&at_ms, election->watch_lost && !election->look && !election->campaign,
             election->look_at_ms);
     earlier(&at_ms, free_to_act && election->release_term != 0, election->release_at_ms);
-    earlier(&at_ms, free_to_act && election->release_term != 0, election->release_until_ms);
-    earlier(&at_ms, free_to_act && election->release_term == 0 && election->term == 0,
+    earlier(&at_ms, free_to_act && election->release_term != 0 && session,
+            election->release_until_ms);
+    earlier(&at_ms, free_to_act && election->release_term == 0 && election->term == 0 && alive,
             campaign_at_ms);
     if (at_ms == NEVER) {
         timer_stop(election->timer);
