@@ -62,7 +62,7 @@ well_again "a restart"
 sql 'ALTER ROLE failoverd CONNECTION LIMIT 0' && end_probe_sessions >/dev/null
 check_soon "too many connections is called that" 15 primary_cause "too many connections"
 check_soon "too many connections raise an alarm" 15 shows_alarm primary.payments "too many connections.*no failover"
-check "the load goes on meanwhile" load_runs
+check_soon "the load goes on meanwhile" 15 load_runs
 sql 'ALTER ROLE failoverd CONNECTION LIMIT -1'
 well_again "too many connections"
 
@@ -92,7 +92,7 @@ follower=$(other_than "$leader")
 cut_from "$leader" "${HOST_ADDRESS[$PRIMARY]}"
 check_soon "a leader cut off from the primary says who sees it up" 15 \
     shows_alarm held.payments "controller $follower sees $PRIMARY up"
-check "the load goes on meanwhile" load_runs
+check_soon "the load goes on meanwhile" 15 load_runs
 check_for "a leader cut off from the primary moves nothing" 3 nothing_moved
 heal "$leader"
 well_again "the leader's cut"
