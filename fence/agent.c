@@ -224,6 +224,14 @@ static void status_ended(struct fence_op *op, const struct child_result *result)
     if (result->err.code == ERR_NONE && result->took_ms > agent->status_took_ms) {
         agent->status_took_ms = result->took_ms;
     }
+    if (op->status_done != NULL) {
+        agent->power = power;
+        fence_op_finish(op, FENCE_UNKNOWN, "%s: status %.200s", op->level.program,
+                        power == POWER_ON    ? "says on"
+                        : power == POWER_OFF ? "says off"
+                                             : agent->status_said);
+        return;
+    }
     if (power == POWER_OFF) {
         fence_op_finish(op, FENCE_PROVEN, "%s: off %s, then status says off", op->level.program,
                         agent->off == OFF_DONE ? "succeeded" : agent->off_said);
@@ -263,6 +271,9 @@ static uint64_t step_deadline_ms(const struct fence_op *op, enum agent_step step
 
     if (step == AGENT_OFF) {
         return left_ms - left_ms / 4;
+    }
+    if (op->status_done != NULL) {
+        return left_ms;
     }
     if (left_ms / 2 <= STATUS_LEAST_MS) {
         return left_ms;
@@ -313,5 +324,5 @@ void agent_begin(struct fence_op *op)
                         option->value, option->name);
         return;
     }
-    run_step(op, AGENT_OFF);
+    run_step(op, op->status_done != NULL ? AGENT_STATUS : AGENT_OFF);
 }

@@ -73,6 +73,8 @@ void fence_op_finish(struct fence_op *op, enum fence_end end, const char *format
 {
     struct fence_result result = op->result;
     fence_done_fn done = op->done;
+    fence_status_fn status_done = op->status_done;
+    enum agent_power power = op->agent.power;
     void *arg = op->arg;
     va_list args;
 
@@ -84,6 +86,14 @@ void fence_op_finish(struct fence_op *op, enum fence_end end, const char *format
     result.evidence = op->level.method;
     result.took_ms = clock_now_ms() - op->started_ms;
     free_op(op);
+    if (status_done != NULL) {
+        struct fence_status status = {.answered = power == POWER_ON || power == POWER_OFF,
+                                      .on = power == POWER_ON,
+                                      .took_ms = result.took_ms};
+        snprintf(status.detail, sizeof status.detail, "%s", result.detail);
+        status_done(arg, &status);
+        return;
+    }
     done(arg, &result);
 }
 
@@ -238,23 +248,39 @@ static void copy_request(struct fence_op *op, const struct fence_request *reques
     op->may_act_arg = request->may_act_arg;
 }
 
-struct fence_op *fence_start(struct loop *loop, const struct fence_request *request,
-                             fence_done_fn done, void *arg)
+static struct fence_op *op_new(struct loop *loop, const struct fence_request *request, void *arg)
 {
     struct fence_op *op = calloc(1, sizeof *op);
 
     assert(op != NULL);
-    assert(done != NULL);
-    assert(request->level->method == FENCE_AGENT || request->level->method == FENCE_COMMAND);
     copy_request(op, request);
     op->loop = loop;
-    op->done = done;
     op->arg = arg;
     op->started_ms = clock_now_ms();
     op->ends_ms = op->started_ms +
                   (request->deadline_ms != 0 ? request->deadline_ms : request->level->deadline_ms);
     op->timer = timer_new(loop, begin, op);
     timer_start(op->timer, 0);
+    return op;
+}
+
+struct fence_op *fence_start(struct loop *loop, const struct fence_request *request,
+                             fence_done_fn done, void *arg)
+{
+    assert(done != NULL);
+    assert(request->level->method == FENCE_AGENT || request->level->method == FENCE_COMMAND);
+    struct fence_op *op = op_new(loop, request, arg);
+    op->done = done;
+    return op;
+}
+
+struct fence_op *fence_status_start(struct loop *loop, const struct fence_request *request,
+                                    fence_status_fn done, void *arg)
+{
+    assert(done != NULL);
+    assert(request->level->method == FENCE_AGENT);
+    struct fence_op *op = op_new(loop, request, arg);
+    op->status_done = done;
     return op;
 }
 

@@ -82,6 +82,21 @@ struct fence_op *fence_start(struct loop *loop, const struct fence_request *requ
 void fence_cancel(struct fence_op *op);
 
 /*
+ * Ask a level's fence agent for `status` once, and nothing else: is the device reached, and does it
+ * know the plug? Method agent only (asserted). Nothing is switched, and the answer is no evidence:
+ * for `failoverctl check --live`.
+ */
+struct fence_status {
+    bool answered; /* it said on or off */
+    bool on;
+    char detail[FENCE_DETAIL_SIZE];
+    uint64_t took_ms;
+};
+typedef void (*fence_status_fn)(void *arg, const struct fence_status *status);
+struct fence_op *fence_status_start(struct loop *loop, const struct fence_request *request,
+                                    fence_status_fn done, void *arg);
+
+/*
  * Can this level ever give proof? Refuses (ERR_INVALID) what would turn off into something else or
  * a missing plug into "off" (failures.md G6, G9), options that the driver itself sets, forms that
  * cannot be passed on safely, and passwords in clear. For `failoverctl check`, and again before

@@ -41,6 +41,7 @@ struct fence_op {
     bool (*may_act)(void *arg);
     void *may_act_arg;
     fence_done_fn done;
+    fence_status_fn status_done; /* only its status is asked; then `done` is NULL */
     void *arg;
 
     uint64_t started_ms;

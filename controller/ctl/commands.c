@@ -20,13 +20,20 @@ const struct command commands[] = {
      .takes = OPT(OPT_WATCH) | OPT(OPT_JSON),
      .run = ctl_status},
     {.name = "check",
-     .args = "FILE",
-     .about = "read a cluster definition and report every error at once",
+     .args = "FILE [--live [--local FILE]]",
+     .about = "read a cluster definition, and tell what it is good for",
      .help =
-         "Needs no controller. Prints each complaint with line, column and path, then the times that\n"
-         "follow from the profile. Exit 2 when the definition has errors.\n"
+         "Needs no controller. Prints each complaint with line, column and path; how long a failover takes\n"
+         "at most for each kind of failure; for the loss of each node and site, whether it is handled\n"
+         "without a person; and warns of risky settings. Exit 2 when the definition has errors.\n"
          "\n"
-         "  failoverctl check cluster.yaml\n",
+         "--live reaches every target instead, with the secrets of a controller's local file: PostgreSQL\n"
+         "(login, rights, one heartbeat row on a primary), services, proxies with their backends and\n"
+         "servers, and every fence agent's status: nothing is switched. Exit 1 when anything failed.\n"
+         "\n"
+         "  failoverctl check cluster.yaml\n"
+         "  failoverctl check cluster.yaml --live --local /etc/failover/local.yaml\n",
+     .takes = OPT(OPT_LIVE) | OPT(OPT_LOCAL),
      .words_min = 1,
      .words_max = 1,
      .run = ctl_check},

@@ -660,6 +660,45 @@ static void levels_that_could_never_prove_anything_are_refused(void **state)
     assert_int_equal(fence_level_check(&world->level, &err), 0);
 }
 
+/* ---- status alone ---- */
+
+static void on_status(void *arg, const struct fence_status *status)
+{
+    struct world *world = arg;
+
+    assert_false(world->done);
+    world->result.end = status->answered ? FENCE_PROVEN : FENCE_UNKNOWN;
+    world->result.acted = status->on;
+    snprintf(world->result.detail, sizeof world->result.detail, "%s", status->detail);
+    world->done = true;
+}
+
+/* answered, on */
+static void ask_status_of(struct world *world, const char *body, bool answered, bool on)
+{
+    world->done = false;
+    write_program(world, "fence_fake", body);
+    fence_status_start(world->loop, &world->request, on_status, world);
+    assert_true(loop_run_until(world->loop, &world->done, PATIENCE_MS));
+    assert_int_equal(world->result.end, answered ? FENCE_PROVEN : FENCE_UNKNOWN);
+    assert_int_equal(world->result.acted, on);
+}
+
+static void a_question_for_the_status_switches_nothing(void **state)
+{
+    struct world *world = *state;
+
+    ask_status_of(world, "echo 'Status: ON'; exit 0", true, true);
+    ask_status_of(world, "echo 'Status: OFF'; exit 2", true, false);
+    ask_status_of(world, "echo 'Failed: unable to log in' >&2; exit 1", false, false);
+    assert_non_null(strstr(world->result.detail, "unable to log in"));
+    assert_string_equal(read_text(world, "asked"), "status\nstatus\nstatus\n");
+    assert_int_equal(world->asked_to_act, 0);
+    world->level.deadline_ms = 300;
+    ask_status_of(world, "sleep 60", false, false);
+    assert_non_null(strstr(world->result.detail, "gave no answer"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -699,6 +738,7 @@ int main(void)
         TEST(a_command_without_leave_is_not_started),
         TEST(options_that_turn_off_into_something_else_are_refused),
         TEST(levels_that_could_never_prove_anything_are_refused),
+        TEST(a_question_for_the_status_switches_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
