@@ -348,10 +348,13 @@ bool candidate_is_lost(const struct core *core, int db)
     if (!lost || core->databases[db].awaits != 0) {
         return false;
     }
+    char text[REASON_SIZE];
     candidate_choose(core, db, false, &choice);
     const struct move_record *move = core_move_of(core, db);
+    int node = definition_node(&core->def, move->candidate);
     return choice.chosen >= 0 &&
-           strcmp(instance_node(core, db, choice.chosen), move->candidate) != 0;
+           strcmp(instance_node(core, db, choice.chosen), move->candidate) != 0 &&
+           node_needed_by(core, db, node, text, sizeof text) < 0;
 }
 
 bool promotion_runs_late(const struct core *core, int db)
@@ -646,18 +649,24 @@ void join(struct core *core, int db)
     begin_move(core, db);
 }
 
-/* Revoke first (design §7): this database's permit, and those of every other primary on the node.
- */
-void revoke(struct core *core, int db)
+/* A fence names every instance on its node, and revokes and moves all their permits (design §7). */
+static void join_neighbours(struct core *core, int db, int node)
 {
-    int node = definition_node(&core->def, db_record(core, db)->primary);
-    begin_move(core, db);
     for (int other = 0; other < core->def.databases_len; other++) {
         int there = core_primary(core, other);
         if (other != db && there >= 0 && core->def.databases[other].instances[there].node == node) {
             core_rules_run(core, other, ON_JOINED);
         }
     }
+}
+
+/* Revoke first (design §7): this database's permit, and those of every other primary on the node.
+ */
+void revoke(struct core *core, int db)
+{
+    int node = definition_node(&core->def, db_record(core, db)->primary);
+    begin_move(core, db);
+    join_neighbours(core, db, node);
 }
 
 void start_levels(struct core *core, int db)
@@ -1012,6 +1021,7 @@ void refence(struct core *core, int db)
     d->step = 0;
     dirty_permit(core, db);
     await_save(core, db, dirty_group(core, db_group(core, db)));
+    join_neighbours(core, db, definition_node(&core->def, move->fence_node));
 }
 
 void call_for_promotion(struct core *core, int db)

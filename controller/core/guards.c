@@ -109,29 +109,69 @@ static void check_candidate(const struct core *core, int db, struct core_check *
     check_limit(check, "at least one");
 }
 
+/* Why a fence of this node would take away what `other` cannot do without; "" if it would not. */
+static void needs_node(const struct core *core, int other, int node, char *text, size_t size)
+{
+    const struct database_state *d = &core->databases[other];
+    const struct move_record *move = core_move_of(core, other);
+    const char *name = core->def.databases[other].name;
+    int there = definition_instance(&core->def.databases[other], node);
+    text[0] = '\0';
+    if (there < 0) {
+        return;
+    }
+    if (move != NULL) {
+        /* A recorded candidate counts as a primary (design §8), so it may not be cut down unseen.
+         */
+        if (strcmp(move->candidate, instance_node(core, other, there)) == 0 &&
+            d->instances[there].health.is != OPINION_DOWN) {
+            text_format(text, size,
+                        "fencing its node would stop %s too, which is being moved to it", name);
+        }
+    } else if (core_primary(core, other) == there) {
+        struct choice choice;
+        candidate_choose(core, other, false, &choice);
+        if (choice.chosen < 0) {
+            text_format(text, size,
+                        "fencing its node would stop %s too, which has no candidate: %.120s", name,
+                        choice.reason);
+        }
+    }
+}
+
+int node_needed_by(const struct core *core, int db, int node, char *text, size_t size)
+{
+    for (int other = 0; other < core->def.databases_len; other++) {
+        if (other != db) {
+            needs_node(core, other, node, text, size);
+            if (text[0] != '\0') {
+                return other;
+            }
+        }
+    }
+    return -1;
+}
+
 /* A fence names every instance on its node: each other primary there must have a candidate too. */
 static void check_neighbours(const struct core *core, int db, struct core_check *check)
 {
     int primary = core_primary(core, db);
     int node = primary < 0 ? -1 : core->def.databases[db].instances[primary].node;
+    char text[REASON_SIZE];
     int neighbours = 0;
     for (int other = 0; other < core->def.databases_len && node >= 0; other++) {
         int there = core_primary(core, other);
-        if (other == db || there < 0 || core->def.databases[other].instances[there].node != node ||
-            is_moving(core, other)) {
-            continue;
-        }
-        struct choice choice;
-        candidate_choose(core, other, false, &choice);
-        neighbours++;
-        if (choice.chosen < 0) {
-            check_set(check, "neighbour", false, -1,
-                      "fencing its node would stop %s too, which has no candidate: %.120s",
-                      core->def.databases[other].name, choice.reason);
-            check_value(check, "%s has no candidate", core->def.databases[other].name);
-            check_limit(check, "each has one");
-            return;
-        }
+        neighbours += other != db && there >= 0 && !is_moving(core, other) &&
+                              core->def.databases[other].instances[there].node == node
+                          ? 1
+                          : 0;
+    }
+    int other = node < 0 ? -1 : node_needed_by(core, db, node, text, sizeof text);
+    if (other >= 0) {
+        check_set(check, "neighbour", false, -1, "%s", text);
+        check_value(check, "%s needs it", core->def.databases[other].name);
+        check_limit(check, "nobody needs it");
+        return;
     }
     check_set(check, "neighbour", true, -1,
               neighbours == 0 ? "no other primary is on its node"

@@ -164,6 +164,9 @@ extern const char *const hold_names[];
 enum hold hold_of(const struct core *core, int db, char *ret_text, size_t size);
 
 /* One of them, with what was found and what is allowed. */
+/* Which other database would lose by a fence of this node what it cannot do without, and why; -1:
+ * none. */
+int node_needed_by(const struct core *core, int db, int node, char *text, size_t size);
 void hold_check(const struct core *core, int db, enum hold hold, struct core_check *ret_check);
 
 /* candidate.c: as candidate_choose, when a person accepts such a loss */

@@ -759,6 +759,71 @@ static void no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_rec
     free(t);
 }
 
+/* ---- neighbours ---- */
+
+/* d0 moves from n0 to n1, in that phase; d1's primary is on n1, with a standby on n2. */
+static struct driven *moving_beside_another(enum move_phase phase)
+{
+    struct definition def = one_database(3);
+    define_database(&def, 0, 1, 2);
+    def.proxies_len = 1; /* which never answers, so that the move does not end */
+    def.routes_len = 1;
+    def.routes[0] = (struct route_def){.database = 0, .service = -1, .proxies_len = 1};
+    struct driven *t = driven_with(def);
+    struct group_record *group = group_with(t, 0);
+    snprintf(moving_with(group, phase)->candidate, NAME_SIZE, "n1");
+    if (phase >= PHASE_REDIRECT) {
+        snprintf(group->databases[0].primary, NAME_SIZE, "n1");
+    }
+    t->now_ms += 60000;
+    lead(t);
+    take_group(t, group);
+    take_permit(t, 0, PERMIT_GRANTED, "n1");
+    take_permit(t, 1, PERMIT_GRANTED, "n1");
+    loaded(t);
+    accept_saves(t);
+    find_role(t, 1, 0, ROLE_PRIMARY, 5000);
+    find_role(t, 1, 1, ROLE_STANDBY, 5000);
+    return t;
+}
+
+static void a_node_that_a_move_ends_on_is_not_fenced_for_its_neighbour(void **unused)
+{
+    (void)unused;
+    struct driven *t = moving_beside_another(PHASE_REDIRECT);
+    for (int round = 0; round < 6; round++) {
+        t->now_ms += 300;
+        struct core_event well = found(t, 0, 1, ROLE_PRIMARY, 6000);
+        well.instance.fact.timeline = 2;
+        step(t, &well);
+        find_role(t, 1, 1, ROLE_STANDBY, 5000);
+        find_cause(t, 1, 0, CAUSE_REFUSED);
+    }
+    assert_int_equal(state(t, 1)->held_by, HOLD_NEIGHBOUR);
+    assert_non_null(strstr(state(t, 1)->held, "being moved to it"));
+    free(t);
+}
+
+static void a_lost_candidates_fence_revokes_its_neighbours_permit(void **unused)
+{
+    (void)unused;
+    struct driven *t = moving_beside_another(PHASE_PROMOTE);
+    struct core_event lsn = found(t, 0, 2, ROLE_STANDBY, 5000);
+    t->core.groups[0].record.workflow.moves[0].accept_loss_bytes = 1;
+    for (int round = 0; round < 6; round++) {
+        t->now_ms += 300;
+        find_role(t, 1, 0, ROLE_PRIMARY, 5000);
+        find_role(t, 1, 1, ROLE_STANDBY, 5000);
+        lsn = found(t, 0, 2, ROLE_STANDBY, 5000);
+        step(t, &lsn);
+        find_cause(t, 0, 1, CAUSE_REFUSED);
+    }
+    assert_int_equal(state(t, 0)->state, DB_REVOKING);
+    assert_int_equal(state(t, 1)->state, DB_REVOKING);
+    assert_int_equal(state(t, 1)->permit.state, PERMIT_REVOKED);
+    free(t);
+}
+
 /* ---- alarms ---- */
 
 static const struct alarm_record *alarm_of(const struct driven *t, const char *key)
@@ -932,6 +997,8 @@ int main(void)
         cmocka_unit_test(aged_evidence_waits_for_a_look_at_the_old_primary),
         cmocka_unit_test(an_old_primary_that_was_switched_on_again_voids_aged_evidence),
         cmocka_unit_test(no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_recorded),
+        cmocka_unit_test(a_node_that_a_move_ends_on_is_not_fenced_for_its_neighbour),
+        cmocka_unit_test(a_lost_candidates_fence_revokes_its_neighbours_permit),
         cmocka_unit_test(a_person_is_called_once_while_the_hold_changes_its_reason),
         cmocka_unit_test(alarms_of_a_former_leader_end_when_all_is_well),
         cmocka_unit_test(an_alarm_that_calls_finds_room_among_those_that_do_not),
