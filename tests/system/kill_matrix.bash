@@ -255,7 +255,7 @@ build_world() {
     local key
     BMCS=() DEVICES=()
     world_open "$1"
-    trap world_close EXIT
+    trap 'trap "" INT TERM HUP; world_close' EXIT # a second signal shall not end the cleaning
     build_hosts
     world_secret postgres >/dev/null
     world_secret ipmi >/dev/null
@@ -425,15 +425,16 @@ look_at_ledger() { # KIND
     [[ -z $lost ]] || echo "acknowledged and lost: $(wc -l <<<"$lost") rows, the first $(head -n 1 <<<"$lost")"
 }
 
-# One workflow, counted once in the budget, and one incident, which has recovered.
+# Each database moved in one incident, which has recovered; the budget counts each incident once. Databases that fail
+# together share one, unless the leader died between their revocations.
 look_at_records() {
-    local incidents
-    incidents=$(etcd_ctl etcd1 get --prefix /failover/shop/incidents/ --keys-only | grep -c .)
-    [[ $incidents == 1 ]] || echo "$incidents incidents"
-    etcd_ctl etcd1 get --prefix /failover/shop/incidents/ --print-value-only | jq -e '.state == "recovered"' >/dev/null ||
-        echo "the incident is not recovered"
-    jq -e '.completed_wall_ms | length == 1' "$WORLD/group.json" >/dev/null ||
-        echo "completed failovers in the budget: $(jq -c .completed_wall_ms "$WORLD/group.json")"
+    local wanted kind
+    wanted=$(for kind in "${KINDS[@]}"; do echo "${SHOP_DATABASE[$kind]}"; done | jq -R . | jq -s -c sort)
+    etcd_ctl etcd1 get --prefix /failover/shop/incidents/ --print-value-only >"$WORLD/incidents.json"
+    jq -s -e --argjson wanted "$wanted" 'all(.[]; .state == "recovered") and ([.[].databases[].name] | sort) == $wanted' \
+        "$WORLD/incidents.json" >/dev/null || echo "incidents: $(jq -c '[.id, .state, .databases]' "$WORLD/incidents.json")"
+    [[ $(jq '.completed_wall_ms | length' "$WORLD/group.json") == "$(jq -s length "$WORLD/incidents.json")" ]] ||
+        echo "completed failovers in the budget: $(jq -c .completed_wall_ms "$WORLD/group.json"), incidents: $(jq -s length "$WORLD/incidents.json")"
 }
 
 runs_alone() { # CONTROLLER: it is one process, its children have ended
@@ -607,7 +608,7 @@ kill_matrix() { # SCRIPT [--worker DIRECTORY NUMBER]
     mkdir "$home"/{known,covered,todo,busy}
     : >"$home/order"
     # shellcheck disable=SC2064
-    trap "kill \$(jobs -p) 2>/dev/null; wait; rm -rf '$home' '$TMP'" EXIT
+    trap "trap '' INT TERM HUP; kill \$(jobs -p) 2>/dev/null; wait; rm -rf '$home' '$TMP'" EXIT
     for ((number = 1; number <= WORKERS; number++)); do
         bash "$script" --worker "$home" "$number" &
         workers+=($!)
