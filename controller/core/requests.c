@@ -333,7 +333,7 @@ static void steer(struct core *core, int slot, int g)
     struct request_record *request = &core->requests[slot].record;
     enum rule_event on = steer_event(request->kind);
     char text[sizeof request->outcome] = "";
-    bool means[DATABASES_MAX];
+    bool means[DATABASES_MAX] = {false};
     bool waits = any_waits(core, request);
     if (steering_refused(core, request, waits, text, sizeof text)) {
         answer(core, slot, REQUEST_REFUSED, text);
