@@ -77,7 +77,7 @@ static bool move_contradicts(const struct core *core, int db, const struct move_
         if (strcmp(record->primary, move->candidate) != 0) {
             return true;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case PHASE_PROMOTE:
         return permit->state != PERMIT_GRANTED || move->evidence_len == 0 ||
                strcmp(permit->node, move->candidate) != 0 ||
