@@ -278,7 +278,7 @@ static void on_routes(struct world *world, const struct args *args)
         }
         *copy = *routing;
         later.memory = copy;
-        put_off(world, on_routes, &later);
+        world_at(world, world->now_ms + 10, on_routes, &later);
         return;
     }
     bool may_act = controller_may_act(world, args->controller);

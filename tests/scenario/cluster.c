@@ -132,7 +132,10 @@ static bool set_sync(struct world *world, const char *name, char *members)
     }
     struct database_def *def = &world->def.databases[db];
     struct sync_entry_def *entry = &def->sync[0];
-    *entry = (struct sync_entry_def){.k = atoi(colon + 1)};
+    *entry = (struct sync_entry_def){.k = 0};
+    if (!script_number(colon + 1, &entry->k)) {
+        return false;
+    }
     char *save = NULL;
     for (char *at = strtok_r(members, ",", &save); at != NULL; at = strtok_r(NULL, ",", &save)) {
         int i = definition_instance(def, definition_node(&world->def, at));
@@ -269,8 +272,8 @@ static bool take_option(struct world *world, const char *key, char *value, struc
     } else if (strcmp(key, "sync") == 0) {
         snprintf(wishes->sync, sizeof wishes->sync, "%s", value);
     } else if (strcmp(key, "controllers") == 0) {
-        wishes->controllers = atoi(value);
-        return wishes->controllers >= 1 && wishes->controllers <= CONTROLLERS_MAX;
+        return script_number(value, &wishes->controllers) && wishes->controllers >= 1 &&
+               wishes->controllers <= CONTROLLERS_MAX;
     } else if (strcmp(key, "profile") == 0) {
         def->profile = strcmp(value, "fast") == 0 ? PROFILE_FAST : PROFILE_DEFAULT;
     } else if (strcmp(key, "durability") == 0) {
@@ -288,9 +291,13 @@ static bool take_option(struct world *world, const char *key, char *value, struc
     } else if (strcmp(key, "levels") == 0) {
         snprintf(wishes->levels, sizeof wishes->levels, "%s", value);
     } else if (strcmp(key, "proxies") == 0) {
-        wishes->proxies = atoi(value);
+        return script_number(value, &wishes->proxies);
     } else if (strcmp(key, "budget") == 0) {
-        def->policy.budget_failovers = (uint32_t)atoi(value);
+        int failovers;
+        if (!script_number(value, &failovers)) {
+            return false;
+        }
+        def->policy.budget_failovers = (uint32_t)failovers;
     } else if (strcmp(key, "objectives") == 0) {
         return set_objectives(def, value);
     } else if (strcmp(key, "automatic") == 0) {

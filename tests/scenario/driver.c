@@ -279,7 +279,7 @@ static void on_probe_ended(struct world *world, const struct args *args)
     if (controller->frozen) {
         later.memory = calloc(1, sizeof copy);
         memcpy(later.memory, &copy, sizeof copy);
-        put_off(world, on_probe_ended, &later);
+        world_at(world, world->now_ms + 10, on_probe_ended, &later);
         return;
     }
     struct target *target = &controller->targets[args->a];

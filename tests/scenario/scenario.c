@@ -90,41 +90,72 @@ static void take_command(struct world *world, const char *line)
     script_line(world, line);
 }
 
-static void show_difference(const char *expected, const char *got)
+/* ---- the difference, line by line ---- */
+
+#define LINES_MAX 2000
+
+struct lines {
+    int len;
+    const char *at[LINES_MAX];
+    int sizes[LINES_MAX];
+};
+
+static void split(const char *text, struct lines *lines)
 {
-    int line = 1;
-    while (*expected != '\0' && *expected == *got) {
-        line += *expected == '\n' ? 1 : 0;
-        expected++;
-        got++;
+    while (*text != '\0' && lines->len < LINES_MAX) {
+        size_t size = strcspn(text, "\n");
+        lines->at[lines->len] = text;
+        lines->sizes[lines->len++] = (int)size;
+        text += size + (text[size] == '\n' ? 1 : 0);
     }
-    printf("  the transcript differs in line %d after ----\n", line);
 }
 
+static bool same_line(const struct lines *a, int i, const struct lines *b, int j)
+{
+    return a->sizes[i] == b->sizes[j] && memcmp(a->at[i], b->at[j], (size_t)a->sizes[i]) == 0;
+}
+
+/* The longest run of lines that both have, from each pair of places on. */
 static void print_diff(const char *expected, const char *got)
 {
-    char names[2][64] = {"/tmp/scenario-expected-XXXXXX", "/tmp/scenario-got-XXXXXX"};
-    const char *const texts[2] = {expected, got};
-    char command[256];
-    for (int i = 0; i < 2; i++) {
-        int fd = mkstemp(names[i]);
-        FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-        if (file == NULL) {
-            show_difference(expected, got);
-            return;
+    struct lines *a = calloc(1, sizeof *a);
+    struct lines *b = calloc(1, sizeof *b);
+    if (a == NULL || b == NULL) {
+        abort();
+    }
+    split(expected, a);
+    split(got, b);
+    size_t width = (size_t)b->len + 1;
+    int *common = calloc(((size_t)a->len + 1) * width, sizeof *common);
+    if (common == NULL) {
+        abort();
+    }
+    for (int i = a->len - 1; i >= 0; i--) {
+        for (int j = b->len - 1; j >= 0; j--) {
+            int *here = &common[(size_t)i * width + (size_t)j];
+            int skip_a = here[width];
+            int skip_b = here[1];
+            *here = same_line(a, i, b, j) ? here[width + 1] + 1 : skip_a > skip_b ? skip_a : skip_b;
         }
-        fputs(texts[i], file);
-        fclose(file);
     }
-    snprintf(command, sizeof command, "diff -u --label expected --label got %s %s", names[0],
-             names[1]);
-    fflush(stdout);
-    if (system(command) < 0) {
-        show_difference(expected, got);
+    int i = 0;
+    int j = 0;
+    while (i < a->len || j < b->len) {
+        const int *here = &common[(size_t)i * width + (size_t)j];
+        if (i < a->len && j < b->len && same_line(a, i, b, j)) {
+            i++;
+            j++;
+        } else if (j == b->len || (i < a->len && here[width] >= here[1])) {
+            printf("  - %.*s\n", a->sizes[i], a->at[i]);
+            i++;
+        } else {
+            printf("  + %.*s\n", b->sizes[j], b->at[j]);
+            j++;
+        }
     }
-    for (int i = 0; i < 2; i++) {
-        remove(names[i]);
-    }
+    free(common);
+    free(a);
+    free(b);
 }
 
 static bool write_back(const char *path, const struct story *story, const char *got)

@@ -39,6 +39,21 @@ bool script_duration(const char *text, uint64_t *ret_ms)
     return false;
 }
 
+bool script_number(const char *text, int *ret_number)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    bool good = end != text && *end == '\0' && n >= 0 && n <= 1000000;
+    *ret_number = good ? (int)n : -1;
+    return good;
+}
+
+static bool is_number(const char *text, int number)
+{
+    int n;
+    return script_number(text, &n) && n == number;
+}
+
 bool script_bytes(const char *text, uint64_t *ret_bytes)
 {
     char *end;
@@ -805,7 +820,7 @@ static bool holds_promotions(const struct world *world, const struct words *word
     for (int i = 0; db >= 0 && i < world->def.databases[db].instances_len; i++) {
         promotions += world->pg[db][i].promotions;
     }
-    return db >= 0 && promotions == atoi(words->at[2]);
+    return db >= 0 && is_number(words->at[2], promotions);
 }
 
 static bool holds(const struct world *world, const struct words *words)
@@ -835,12 +850,12 @@ static bool holds(const struct world *world, const struct words *words)
     } else if (strcmp(what, "nobody") == 0) { /* nobody waits to be called */
         return !has_alarm(world, NULL, true);
     } else if (strcmp(what, "calls") == 0 && two) {
-        return world->calls == atoi(words->at[1]);
+        return is_number(words->at[1], world->calls);
     } else if (strcmp(what, "offs") == 0 && three) {
         int node = definition_node(&world->def, words->at[1]);
-        return node >= 0 && world->machines[node].offs == atoi(words->at[2]);
+        return node >= 0 && is_number(words->at[2], world->machines[node].offs);
     } else if (strcmp(what, "fences") == 0 && two) {
-        return world->fences == atoi(words->at[1]);
+        return is_number(words->at[1], world->fences);
     }
     return false;
 }

@@ -120,7 +120,7 @@ static char chosen(const struct core *core, bool after_fence)
 {
     struct choice choice;
     candidate_choose(core, 0, after_fence, &choice);
-    return choice.chosen < 0 ? '-' : (char)('a' + choice.chosen);
+    return "-abcd"[choice.chosen + 1];
 }
 
 /* `node` does not pass, and the reason says `words`. */
