@@ -386,6 +386,64 @@ static void without_a_definition_a_request_is_refused_with_what_to_do(void **sta
     says("failoverctl apply");
 }
 
+static void what_would_happen_is_asked_by_group_or_database(void **state)
+{
+    (void)state;
+    assert_int_equal(get("/v1/explain?group=shop"), 200);
+    assert_string_equal(text("group"), "shop");
+    assert_int_equal(get("/v1/explain?database=payments"), 200);
+    assert_string_equal(text("group"), "shop");
+    assert_int_equal(get("/v1/explain"), 400);
+    assert_int_equal(get("/v1/explain?group=shp"), 400);
+    says("no group is named \"shp\"");
+    assert_int_equal(get("/v1/plan?group=shop&to=pay-west&accept_loss_bytes=4096"), 200);
+    assert_int_equal(strlen(text("hash")), PLAN_HASH_SIZE - 1);
+    char hash[PLAN_HASH_SIZE];
+    snprintf(hash, sizeof hash, "%s", text("hash"));
+    assert_int_equal(get("/v1/plan?group=shop"), 200);
+    assert_string_not_equal(text("hash"), hash); /* another loss, another plan */
+    assert_int_equal(get("/v1/plan?group=shop&accept_loss_bytes=all"), 400);
+    core->defined = false;
+    assert_int_equal(get("/v1/explain?group=shop"), 400);
+    says("failoverctl apply");
+}
+
+static void what_steers_a_workflow_is_checked_for_its_members(void **state)
+{
+    (void)state;
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"workflow-retry\",\"reason\":\"r\"}"), 400);
+    says("needs \"group\" or \"database\"");
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"workflow-skip\",\"group\":\"shop\","
+                                          "\"node\":\"pay-east\",\"reason\":\"r\"}"),
+                     400);
+    assert_int_equal(
+        post("/v1/requests", "{\"kind\":\"alarm-ack\",\"group\":\"shop\",\"reason\":\"r\"}"), 400);
+    says("alarm");
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"pause\",\"group\":\"shop\","
+                                          "\"plan\":\"0123456789abcdef\",\"reason\":\"r\"}"),
+                     400);
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"failover\",\"group\":\"shop\","
+                                          "\"plan\":\"latest\",\"reason\":\"r\"}"),
+                     400);
+    assert_int_equal(asked.requests, 0);
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"workflow-abandon\","
+                                          "\"database\":\"payments\",\"reason\":\"r\"}"),
+                     202);
+    assert_int_equal(asked.request.kind, REQUEST_WORKFLOW_ABANDON);
+    assert_string_equal(asked.request.group, "shop");
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"alarm-ack\",\"group\":\"shop\","
+                                          "\"alarm\":\"fence.payments\",\"reason\":\"r\"}"),
+                     202);
+    assert_string_equal(asked.request.alarm, "fence.payments");
+}
+
+static void without_a_history_there_is_none_to_show(void **state)
+{
+    (void)state;
+    assert_int_equal(get("/v1/history"), 404);
+    assert_int_equal(get("/v1/history/1"), 404);
+}
+
 static void bodies_are_bounded(void **state)
 {
     (void)state;
@@ -521,6 +579,9 @@ int main(void)
         TEST(a_write_whose_end_is_unknown_may_be_tried_again),
         TEST(what_is_not_well_asked_is_refused_with_the_reason),
         TEST(without_a_definition_a_request_is_refused_with_what_to_do),
+        TEST(what_would_happen_is_asked_by_group_or_database),
+        TEST(what_steers_a_workflow_is_checked_for_its_members),
+        TEST(without_a_history_there_is_none_to_show),
         TEST(bodies_are_bounded),
         TEST(when_too_many_writes_wait_the_next_is_refused_and_none_is_forgotten),
         TEST(before_the_first_apply_the_revision_is_zero),

@@ -463,6 +463,20 @@ static void check_tells_a_good_definition_from_a_bad_one(void **state)
     assert_int_equal(run(line), CTL_DONE);
     has(out, "good: cluster shop");
     has(out, "profile default");
+    has(out, "process dead, connections refused");
+    has(out, "detect 1.500 s (refused for + interval)");
+    has(out, "detect 2.500 s (fall x interval + deadline)");
+    has(out, "payments, if its primary is there: A PERSON DECIDES: its node has no fencing level");
+    has(out, "a majority of etcd's members at other sites");
+    has(out, "warning: database payments: its sync entry waits for every one of its standbys");
+    assert_int_equal(run("check /nonexistent --live"), CTL_USAGE);
+    char local[80];
+    char live[256];
+    write_file("local.yaml", "id: ops1\n", local);
+    snprintf(live, sizeof live, "check %s --live --local %s", path, local);
+    assert_int_equal(run(live), CTL_USAGE); /* a local file with errors reaches nothing */
+    has(complaints, "local.yaml");
+    assert_int_equal(unlink(local), 0);
     write_file("cluster.yaml", "cluster: shop\nsits: {}\n", path);
     assert_int_equal(run(line), CTL_USAGE);
     has(complaints, ":2:1: error:");

@@ -142,6 +142,9 @@ static void fill_group(void *record)
         FILL(g->alarms[a].command, HOSTILE);
         g->alarms[a].since_wall_ms = INT64_MAX;
         g->alarms[a].wakes = g->alarms[a].called = true;
+        FILL(g->alarms[a].acked_by, "ann ");
+        FILL(g->alarms[a].acked_reason, HOSTILE);
+        g->alarms[a].acked_wall_ms = INT64_MAX;
     }
 }
 
@@ -191,6 +194,8 @@ static void fill_request(void *record)
     FILL(r->reason, HOSTILE);
     r->accept_loss_bytes = UINT64_MAX;
     r->asked_wall_ms = INT64_MAX;
+    FILL(r->plan, "0123456789abcdef");
+    FILL(r->alarm, HOSTILE);
     r->state = REQUEST_REFUSED;
     FILL(r->outcome, HOSTILE);
     FILL(r->workflow, "i-7");
