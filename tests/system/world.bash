@@ -7,6 +7,7 @@
 #     status_shows FILTER, shows_alarm KEY WORDS, leader_of, record_shows FILTER, history PREFIX ...
 #
 # Nothing here sleeps and hopes: each wait is for a condition, and ends in vain at its deadline.
+SHOP_RATE=${SHOP_RATE:-20} # enough to lose something by; the machine is for what is tested
 . "$(dirname "${BASH_SOURCE[0]}")/sandbox.bash"
 . "$HERE/deploy/sandbox/lib.sh"
 . "$HERE/deploy/sandbox/shop.sh"
