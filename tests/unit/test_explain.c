@@ -80,7 +80,7 @@ static const struct core_check *check(const char *name)
         }
     }
     fail_msg("no check is named %s", name);
-    return NULL;
+    return &told.checks[0];
 }
 
 /* The outcome of one request, as the record says it. */
