@@ -454,6 +454,18 @@ pg_kill() {
     kill -KILL "${all[@]}" 2>/dev/null
 }
 
+# pg_freeze HOST: every PostgreSQL process there stands still; its sockets stay open, and the kernel goes on
+# accepting connections for it.
+pg_freeze() {
+    local all parent pid
+    all=("$(host_pid "$1" postgres)")
+    kill -STOP "${all[0]}"
+    while read -r pid parent; do
+        [[ $parent == "${all[0]}" ]] && all+=("$pid")
+    done < <(ps -e -o pid=,ppid=)
+    kill -STOP "${all[@]}" 2>/dev/null
+}
+
 # --- HAProxy -------------------------------------------------------------------------------------------------
 
 # proxy_start HOST ROUTE...: a route is MODE:BACKEND:PORT:SERVER=ADDRESS:PORT[,SERVER=...], MODE tcp or http.

@@ -20,12 +20,13 @@
 
 #include "shop.h"
 
-#define CONNECTIONS_MAX 16
-#define BODY_MAX        4096
-#define CONNECT_US      400000 /* one attempt */
-#define REQUEST_US      900000 /* the whole request; the load gives up after a second */
-#define HEALTH_US       500000
-#define HEALTH_FRESH_US 1000000 /* an acknowledged commit this recent is health enough */
+#define CONNECTIONS_MAX  16
+#define BODY_MAX         4096
+#define CONNECT_US       400000 /* one attempt */
+#define REQUEST_US       900000 /* the whole request; the load gives up after a second */
+#define STATEMENT_MIN_US 50000  /* with less time left a statement is not begun */
+#define HEALTH_US        500000
+#define HEALTH_FRESH_US  1000000 /* an acknowledged commit this recent is health enough */
 
 struct pool {
     pthread_mutex_t lock;
@@ -133,17 +134,29 @@ static void drop_all(struct pool *pool, struct lease broken)
     }
 }
 
+/*
+ * A new connection has its own time, whatever is left of the request's: if one that got its turn
+ * late gave its connection up half made, and the next one too, a service that was overwhelmed once
+ * would never have a connection again. What comes too late for this request is there for the next.
+ */
+static bool make_connection(struct service *service, struct lease *ret_lease,
+                            char ret_text[SHOP_TEXT_SIZE])
+{
+    uint64_t until_us = shop_now_us() + CONNECT_US * (uint64_t)service->options->databases_len;
+    ret_lease->conn = shop_db_connect(service->options, CONNECT_US, until_us, ret_text);
+    if (!ret_lease->conn) {
+        drop_one(&service->pool, *ret_lease);
+    }
+    return ret_lease->conn != NULL;
+}
+
 /* An idle connection that has been closed by the other side says so before it is used. */
 static bool take_connection(struct service *service, uint64_t deadline_us, struct lease *ret_lease,
                             char ret_text[SHOP_TEXT_SIZE])
 {
     while (take_turn(&service->pool, deadline_us, ret_lease)) {
         if (!ret_lease->conn) {
-            ret_lease->conn = shop_db_connect(service->options, CONNECT_US, deadline_us, ret_text);
-            if (!ret_lease->conn) {
-                drop_one(&service->pool, *ret_lease);
-            }
-            return ret_lease->conn != NULL;
+            return make_connection(service, ret_lease, ret_text);
         }
         if (PQconsumeInput(ret_lease->conn) && PQstatus(ret_lease->conn) == CONNECTION_OK) {
             return true;
@@ -163,6 +176,11 @@ static enum shop_outcome run_statement(struct service *service, const char *sql,
     bool conn_ok;
     ret_sqlstate[0] = '\0';
     if (!take_connection(service, deadline_us, &lease, ret_text)) {
+        return SHOP_FAILED;
+    }
+    if (shop_now_us() + STATEMENT_MIN_US > deadline_us) { /* it would only cost a good connection */
+        give_back(&service->pool, lease);
+        snprintf(ret_text, SHOP_TEXT_SIZE, "the connection came too late for this request");
         return SHOP_FAILED;
     }
     enum shop_outcome outcome = shop_db_run(lease.conn, sql, params_len, params, deadline_us,
