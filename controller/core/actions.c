@@ -487,6 +487,24 @@ static void fill_sync(const struct core *core, int db, struct permit_record *per
     }
 }
 
+static bool same_sync(const struct permit_record *a, const struct permit_record *b)
+{
+    if (a->sync_len != b->sync_len) {
+        return false;
+    }
+    for (int e = 0; e < a->sync_len; e++) {
+        if (a->sync[e].k != b->sync[e].k || a->sync[e].members_len != b->sync[e].members_len) {
+            return false;
+        }
+        for (int m = 0; m < a->sync[e].members_len; m++) {
+            if (strcmp(a->sync[e].members[m], b->sync[e].members[m]) != 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /*
  * The entries that a definition declares anew are listed once the primary is not seen to enforce
  * the old ones: what counts as asynchronous loses nothing by it, and the new entry counts when it
@@ -497,7 +515,7 @@ bool permit_redeclare(struct core *core, int db)
     struct permit_record declared = core->databases[db].permit;
     memset(declared.sync, 0, sizeof declared.sync);
     fill_sync(core, db, &declared);
-    if (memcmp(&declared, &core->databases[db].permit, sizeof declared) == 0) {
+    if (same_sync(&declared, &core->databases[db].permit)) {
         return false;
     }
     core->databases[db].permit = declared;
