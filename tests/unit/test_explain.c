@@ -102,8 +102,8 @@ static struct request_record ask(struct request_record request)
 
 static void has(const char *text, const char *part)
 {
-    if (strstr(text, part) == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
+    if (text == NULL || strstr(text, part) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", text != NULL ? text : "(nothing)", part);
     }
 }
 
