@@ -505,20 +505,6 @@ static bool same_sync(const struct permit_record *a, const struct permit_record 
     return true;
 }
 
-static bool same_sync(const struct permit_record *a, const struct permit_record *b)
-{
-    bool same = a->sync_len == b->sync_len;
-    for (int e = 0; same && e < a->sync_len; e++) {
-        const struct sync_entry_record *left = &a->sync[e];
-        const struct sync_entry_record *right = &b->sync[e];
-        same = left->k == right->k && left->members_len == right->members_len;
-        for (int m = 0; same && m < left->members_len; m++) {
-            same = strcmp(left->members[m], right->members[m]) == 0;
-        }
-    }
-    return same;
-}
-
 /*
  * The entries that a definition declares anew are listed once the primary is not seen to enforce
  * the old ones: what counts as asynchronous loses nothing by it, and the new entry counts when it
@@ -526,14 +512,13 @@ static bool same_sync(const struct permit_record *a, const struct permit_record 
  */
 bool permit_redeclare(struct core *core, int db)
 {
-    struct permit_record *permit = &core->databases[db].permit;
-    struct permit_record declared = {0};
+    struct permit_record declared = core->databases[db].permit;
+    memset(declared.sync, 0, sizeof declared.sync);
     fill_sync(core, db, &declared);
-    if (same_sync(permit, &declared)) {
+    if (same_sync(&declared, &core->databases[db].permit)) {
         return false;
     }
-    permit->sync_len = declared.sync_len;
-    memcpy(permit->sync, declared.sync, sizeof permit->sync);
+    core->databases[db].permit = declared;
     dirty_permit(core, db);
     return true;
 }
