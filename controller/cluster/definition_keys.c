@@ -153,7 +153,8 @@ static const struct key rows[] = {
       .max = MS(30 * DAY), .absent = "1h", .help = "... in this time." },
     { "policy.cut_off_after", KEY_DURATION, KEY_FIELD(policy_def, cut_off_after_ms), .min = MS(1),
       .max = MS(HOUR), .absent = "10s",
-      .help = "A primary that lives, but that no controller and no proxy reaches, has failed after this time." },
+      .help = "Kept for the guards: a primary that lives, but that no controller and no proxy reaches, has failed after "
+              "this time. Without guards it is held, and a person is called." },
     { "policy.call", KEY_NAME, KEY_FIELD(policy_def, call), .absent = "",
       .help = "The name of a command in local.yaml, run once for each alarm that wakes a person." },
 };
