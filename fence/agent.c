@@ -11,12 +11,14 @@
  * Happy path: off -> status says off -> proven. What can go wrong, and what happens:
  * - `off` succeeds and status says on: the device may be slow, so status is asked until the
  * deadline, and then the level has refused: off succeeded, status still says on (G2).
- * - `off` fails: status may still say off, since somebody was faster, or an answer was lost; this
- * answer is later than our `off` and so later than the revocation. If it does not, `off` is asked
- * once more (twice is harmless, G7); then the level ends early, for the next one's sake: refused
- * when status says on, else unknown.
- * - `off` hangs: its group is killed after three quarters of the time; status is asked in the last
- * one. An `on` then proves nothing, since the device may still act: unknown.
+ * - `off` fails: `off` is asked once more (twice is harmless, G7); then the level ends early, for
+ * the next one's sake: refused when status says on, else unknown. A status that says off proves
+ * nothing without an `off` that succeeded before it: a machine in the middle of a power cycle, or
+ * without mains, says so too, and comes back (tests/model, -DSTATUS_ALONE). The repeated `off` of a
+ * machine that is off succeeds, so a lost answer costs one more question.
+ * - `off` hangs: its group is killed after three quarters of the time; in the rest, status is
+ * asked, and `off` again if that says off. An `on` then proves nothing, since the device may still
+ * act.
  * - status hangs or fails: asked again; with no answer by the deadline, unknown: "unreachable" is
  * not "off" (G5).
  * - the agent is not there: refused; nothing was started.
@@ -232,9 +234,21 @@ static void status_ended(struct fence_op *op, const struct child_result *result)
                                              : agent->status_said);
         return;
     }
+    if (power == POWER_OFF && agent->off == OFF_DONE) {
+        fence_op_finish(op, FENCE_PROVEN, "%s: off succeeded, then status says off",
+                        op->level.program);
+        return;
+    }
     if (power == POWER_OFF) {
-        fence_op_finish(op, FENCE_PROVEN, "%s: off %s, then status says off", op->level.program,
-                        agent->off == OFF_DONE ? "succeeded" : agent->off_said);
+        agent->power = POWER_OFF;
+        if (agent->offs < OFFS_MAX) {
+            run_step(op, AGENT_OFF);
+        } else {
+            fence_op_finish(
+                op, FENCE_UNKNOWN,
+                "%s: status says off, but no off succeeded, so it may come back: off %.120s",
+                op->level.program, agent->off_said);
+        }
         return;
     }
     /* An answer is not forgotten because the next one did not come. */

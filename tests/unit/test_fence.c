@@ -271,14 +271,28 @@ static void off_that_succeeds_while_status_says_on_is_refused(void **state)
     assert_true(world->result.acted);
 }
 
-static void off_that_fails_on_a_node_that_is_off_is_proof(void **state)
+/* A machine in mid power cycle says so too, and comes back. */
+static void a_status_that_says_off_without_an_off_that_succeeded_is_no_proof(void **state)
 {
     struct world *world = *state;
 
     run_agent(world, PATIENCE_MS,
               "[ $action = off ] && { echo 'Failed: session lost'; exit 1; }\n"
               "echo 'Status: OFF'; exit 2");
-    expect_end(world, FENCE_PROVEN, "exited with 1: Failed: session lost, then status says off");
+    expect_end(world, FENCE_UNKNOWN, "no off succeeded");
+    assert_string_equal(read_text(world, "asked"), "off\nstatus\noff\nstatus\n");
+}
+
+static void off_that_fails_is_asked_again_when_status_says_off(void **state)
+{
+    struct world *world = *state;
+
+    run_agent(world, PATIENCE_MS,
+              "[ $action = off ] && [ $(grep -c off $dir/asked) -ge 2 ] && exit 0\n"
+              "[ $action = off ] && { echo 'Failed: session lost'; exit 1; }\n"
+              "echo 'Status: OFF'; exit 2");
+    expect_end(world, FENCE_PROVEN, "off succeeded, then status says off");
+    assert_string_equal(read_text(world, "asked"), "off\nstatus\noff\nstatus\n");
 }
 
 static void an_agent_that_refuses_makes_room_for_the_next_level(void **state)
@@ -313,12 +327,23 @@ static void an_off_that_hangs_is_killed_with_all_that_it_started(void **state)
     wait_until_gone(noted_pid(world, "pid"));
 }
 
-static void an_off_that_hangs_but_worked_is_proven_by_status(void **state)
+static void an_off_that_hangs_is_asked_again_when_status_says_off(void **state)
+{
+    struct world *world = *state;
+
+    run_agent(world, 4000,
+              "[ $action = off ] && [ $(grep -c off $dir/asked) -ge 2 ] && exit 0\n"
+              "[ $action = off ] && exec sleep 1000\n"
+              "echo 'Status: OFF'; exit 2");
+    expect_end(world, FENCE_PROVEN, "off succeeded, then status says off");
+}
+
+static void an_off_that_always_hangs_is_not_proven_by_status(void **state)
 {
     struct world *world = *state;
 
     run_agent(world, 2000, "[ $action = off ] && exec sleep 1000; echo 'Status: OFF'; exit 2");
-    expect_end(world, FENCE_PROVEN, "gave no answer within");
+    expect_end(world, FENCE_UNKNOWN, "gave no answer within");
 }
 
 static void a_status_that_hangs_is_asked_again_and_stays_unknown(void **state)
@@ -706,11 +731,13 @@ int main(void)
         TEST(off_and_a_status_that_says_off_are_proof),
         TEST(a_slow_device_is_asked_until_it_says_off),
         TEST(off_that_succeeds_while_status_says_on_is_refused),
-        TEST(off_that_fails_on_a_node_that_is_off_is_proof),
+        TEST(a_status_that_says_off_without_an_off_that_succeeded_is_no_proof),
+        TEST(off_that_fails_is_asked_again_when_status_says_off),
         TEST(an_agent_that_refuses_makes_room_for_the_next_level),
         TEST(a_device_that_nobody_reaches_is_unknown),
         TEST(an_off_that_hangs_is_killed_with_all_that_it_started),
-        TEST(an_off_that_hangs_but_worked_is_proven_by_status),
+        TEST(an_off_that_hangs_is_asked_again_when_status_says_off),
+        TEST(an_off_that_always_hangs_is_not_proven_by_status),
         TEST(a_status_that_hangs_is_asked_again_and_stays_unknown),
         TEST(a_flood_of_output_is_cut_and_proves_nothing),
         TEST(an_endless_flood_ends_with_the_deadline),
