@@ -203,7 +203,7 @@ load_runs() {
     local kind
     for kind in "${SHOP_KINDS[@]}"; do
         load_line "$kind"
-        ((ACKED > 0 && SILENT_MS < 500)) || return 1
+        ((ACKED > 20 && SILENT_MS < 500)) || return 1 # enough for the audit, whenever it comes
     done
 }
 
