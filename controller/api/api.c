@@ -11,6 +11,7 @@
 #include "controller/api/ask.h"
 #include "controller/api/explain.h"
 #include "controller/api/kept.h"
+#include "controller/api/status_parts.h"
 #include "controller/api/words.h"
 #include "controller/base/json.h"
 #include "controller/base/server.h"
@@ -199,7 +200,11 @@ static void get_events(struct visit *visit)
         refuse(visit, 404, "this controller keeps no events");
         return;
     }
-    answer(visit, 200, events_json(extra.events, since, (int)limit));
+    json_t *out = events_json(extra.events, since, (int)limit);
+    json_object_set_new(out, "controller",
+                        status_controller(&extra, backend->core(backend->arg)->leading));
+    json_object_set_new(out, "leader", status_leader(&extra));
+    answer(visit, 200, out);
 }
 
 static json_t *write_json(const struct kept_write *write)

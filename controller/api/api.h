@@ -10,7 +10,9 @@
  *   GET  /v1/status             status.h
  *   GET  /v1/incidents          {"incidents":[...]} newest first, without their notes
  *   GET  /v1/incidents/ID       one; ID "latest" is the newest
- *   GET  /v1/events?since=SEQ   events.h; &limit=N (1 to EVENTS_MAX)
+ *   GET  /v1/events?since=SEQ   events.h; &limit=N (1 to EVENTS_MAX); with status.h's "controller"
+ *                               (whose they are: each controller counts its own, in each of its
+ *                               lives) and "leader"
  *   GET  /v1/explain?group=G    explain.h; or &database=D
  *   GET  /v1/plan?group=G       explain.h; &database=D &to=NODE &accept_loss_bytes=N
  *   POST /v1/requests           {"kind": failover|pause|resume|confirm-fenced|workflow-retry|

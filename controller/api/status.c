@@ -7,13 +7,22 @@
 
 #define EVENTS_SHOWN 8
 
-static json_t *controller_json(const struct status_extra *extra, bool leading)
+json_t *status_controller(const struct status_extra *extra, bool leading)
 {
     json_t *out = json_object();
     json_object_set_new(out, "id", words_text(extra->id));
     json_object_set_new(out, "version", words_text(extra->version));
     json_object_set_new(out, "leading", json_boolean(leading));
     json_object_set_new(out, "started", words_wall(extra->started_wall_ms));
+    return out;
+}
+
+json_t *status_leader(const struct status_extra *extra)
+{
+    json_t *out = json_object();
+    json_object_set_new(out, "id", words_text(extra->leader));
+    json_object_set_new(out, "term",
+                        extra->leader == NULL ? json_null() : json_integer(extra->leader_term));
     return out;
 }
 
@@ -307,13 +316,9 @@ static json_t *events_tail(const struct status_extra *extra)
 json_t *status_json(const struct core *core, const struct status_extra *extra)
 {
     json_t *out = json_object();
-    json_t *leader = json_object();
     json_t *etcd = json_object();
     json_t *config = json_object();
     json_t *groups = json_array();
-    json_object_set_new(leader, "id", words_text(extra->leader));
-    json_object_set_new(leader, "term",
-                        extra->leader == NULL ? json_null() : json_integer(extra->leader_term));
     json_object_set_new(etcd, "reachable", json_boolean(extra->etcd_reachable));
     json_object_set_new(etcd, "age_ms", words_age(extra->now_ms, extra->etcd_seen_ms));
     json_object_set_new(config, "revision", json_integer(extra->config_revision));
@@ -325,8 +330,8 @@ json_t *status_json(const struct core *core, const struct status_extra *extra)
     json_object_set_new(out, "schema", json_integer(1));
     json_object_set_new(out, "cluster", words_text_or_null(core->defined ? core->def.cluster : ""));
     json_object_set_new(out, "at", words_wall(extra->wall_ms));
-    json_object_set_new(out, "controller", controller_json(extra, core->leading));
-    json_object_set_new(out, "leader", leader);
+    json_object_set_new(out, "controller", status_controller(extra, core->leading));
+    json_object_set_new(out, "leader", status_leader(extra));
     json_object_set_new(out, "etcd", etcd);
     json_object_set_new(out, "config", config);
     json_object_set_new(out, "controllers", controllers_json(core, extra));

@@ -11,6 +11,9 @@
  * one that is late does not flap the display. Older ones are shown with their age, and "unknown".
  */
 uint64_t status_fresh_ms(const struct core *core);
+/* Who answers, and who leads: in every answer whose reader must know whose word it is. */
+json_t *status_controller(const struct status_extra *extra, bool leading);
+json_t *status_leader(const struct status_extra *extra);
 json_t *status_database(const struct core *core, const struct status_extra *extra, int database);
 
 #endif

@@ -154,7 +154,7 @@ void call_done(struct call_answer *answer)
 /* ---- whichever answers ---- */
 
 /* "SOCKET: why; SOCKET: why" */
-static void list_silent(char *text, size_t size, const struct call_answer *answer)
+void call_list(char *text, size_t size, const struct call_answer *answer)
 {
     size_t len = strlen(text);
     (void)snprintf(text + len, size - len, "%s%s: %.120s", len > 0 ? "; " : "", answer->socket,
@@ -175,7 +175,7 @@ void call(struct ctl *ctl, const char *method, const char *path, const json_t *b
             return;
         }
         maybe_sent = maybe_sent || ret_answer->maybe_sent;
-        list_silent(text, sizeof text, ret_answer);
+        call_list(text, sizeof text, ret_answer);
         if (i < ctl->sockets_len - 1) {
             call_done(ret_answer);
         }
@@ -184,7 +184,7 @@ void call(struct ctl *ctl, const char *method, const char *path, const json_t *b
     (void)snprintf(ret_answer->text, sizeof ret_answer->text, "%s", text);
 }
 
-static bool got(struct call_answer *answer, enum ctl_exit *ret_exit)
+bool call_good(const struct call_answer *answer, enum ctl_exit *ret_exit)
 {
     if (!answer->reached) {
         ctl_complain("no controller can be reached: %s", answer->text);
@@ -204,7 +204,7 @@ bool call_get(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
               enum ctl_exit *ret_exit)
 {
     call(ctl, "GET", path, NULL, ret_answer);
-    return got(ret_answer, ret_exit);
+    return call_good(ret_answer, ret_exit);
 }
 
 static int rank(const struct call_answer *answer)
@@ -227,7 +227,7 @@ bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit 
         call_one(ctl, (ctl->caller->first + i) % ctl->sockets_len, "GET", "/v1/status", NULL,
                  &answer);
         if (!answer.reached) {
-            list_silent(text, sizeof text, &answer);
+            call_list(text, sizeof text, &answer);
         }
         if (i == 0 || rank(&answer) > rank(&best)) {
             call_done(&best);
@@ -240,7 +240,7 @@ bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit 
         (void)snprintf(best.text, sizeof best.text, "%s", text);
     }
     *ret_answer = best;
-    return got(ret_answer, ret_exit);
+    return call_good(ret_answer, ret_exit);
 }
 
 /* The index of the leader's socket; 0 when none of them is. */
@@ -269,7 +269,7 @@ bool call_leader(struct ctl *ctl, const char *path, struct call_answer *ret_answ
         *ret_exit = CTL_USAGE;
         return false;
     }
-    return got(ret_answer, ret_exit);
+    return call_good(ret_answer, ret_exit);
 }
 
 bool call_name(const struct ctl *ctl, const char *what, const char *name)

@@ -40,6 +40,10 @@ void call(struct ctl *ctl, const char *method, const char *path, const json_t *b
 void call_one(struct ctl *ctl, int socket, const char *method, const char *path, const json_t *body,
               struct call_answer *ret_answer);
 void call_done(struct call_answer *answer);
+/* An answer with 200 and JSON; else says why and sets the exit code. */
+bool call_good(const struct call_answer *answer, enum ctl_exit *ret_exit);
+/* Adds "SOCKET: why" of one that was not reached to a text that names several. */
+void call_list(char *text, size_t size, const struct call_answer *answer);
 /* GET from the first that answers with 200; else says why and sets the exit code. */
 bool call_get(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
               enum ctl_exit *ret_exit);

@@ -196,10 +196,11 @@ const struct command commands[] = {
      .run = ctl_incident},
     {.name = "events",
      .args = "[--follow] [--since SEQ] [--json]",
-     .about = "what this controller noticed and did, each with the rule's id",
+     .about = "what the leading controller noticed and did, each with the rule's id",
      .help =
-         "The latest 2048 of the controller that answers; older ones are in its journal. With --json one\n"
-         "object a line.\n"
+         "The latest 2048; older ones are in its journal. Each controller keeps and numbers its own: the\n"
+         "leader's are shown if it can be reached, else another one's, and whose they are is said. --follow\n"
+         "goes over to a new leader. With --json one object a line, with its controller.\n"
          "\n"
          "  failoverctl events --follow\n"
          "  failoverctl events --json | jq -r 'select(.level == \"error\") | .text'\n",

@@ -1,9 +1,7 @@
 /*
- * incident and events: what happened.
+ * incident: the failures, and how long each step of the recovery took.
  */
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "controller/ctl/call.h"
 #include "controller/ctl/command.h"
@@ -169,110 +167,4 @@ enum ctl_exit ctl_incident(struct ctl *ctl)
     }
     call_done(&answer);
     return result;
-}
-
-/* ---- events ---- */
-
-static enum tone level_tone(const char *level)
-{
-    return strcmp(level, "error") == 0  ? TONE_BAD
-           : strcmp(level, "warn") == 0 ? TONE_WARN
-                                        : TONE_PLAIN;
-}
-
-static void print_event(const struct page *page, const json_t *event)
-{
-    const char *level = member_text(event, "level", "?");
-    const char *from = member_text(event, "from", "");
-    const char *to = member_text(event, "to", "");
-    const char *database = member_text(event, "database", "");
-    page_print(page, level_tone(level), "%s %-5s %s%s%s%s%s%s%s%s%s\n",
-               member_text(event, "at", "?"), level, member_text(event, "group", ""),
-               database[0] != '\0' ? "/" : "", database,
-               member_text(event, "rule", "")[0] != '\0' ? " " : "", member_text(event, "rule", ""),
-               from[0] != '\0' || to[0] != '\0' ? " " : "", from, to[0] != '\0' ? " -> " : "", to);
-    page_print(page, TONE_PLAIN, "    %s\n", member_text(event, "text", ""));
-}
-
-static void print_events(const struct ctl *ctl, const struct page *page, const json_t *body)
-{
-    size_t index;
-    json_t *event;
-    if (member_number(body, "missed", 0) > 0) {
-        ctl_complain("%lld older ones are no longer kept here; the journal has them",
-                     member_number(body, "missed", 0));
-    }
-    json_array_foreach(json_object_get(body, "events"), index, event)
-    {
-        if (ctl_given(ctl, OPT_JSON)) {
-            (void)json_dumpf(event, stdout, JSON_COMPACT);
-            (void)fputc('\n', stdout);
-        } else {
-            print_event(page, event);
-        }
-    }
-    (void)fflush(stdout);
-}
-
-static bool read_since(const struct ctl *ctl, long long *ret_since)
-{
-    const char *text = ctl->values[OPT_SINCE];
-    *ret_since = 0;
-    if (!ctl_given(ctl, OPT_SINCE)) {
-        return true;
-    }
-    if (text[0] == '\0' || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text)) {
-        (void)ctl_usage(ctl, "--since: found \"%s\", must be an event's number", text);
-        return false;
-    }
-    *ret_since = strtoll(text, NULL, 10);
-    return true;
-}
-
-/* How far the events have been shown, and of which controller: each counts its own. */
-struct following {
-    const char *socket;
-    long long since;
-};
-
-static enum ctl_exit show_events(struct ctl *ctl, const struct page *page,
-                                 struct following *following)
-{
-    struct call_answer answer;
-    enum ctl_exit result = CTL_DONE;
-    char path[64];
-    (void)snprintf(path, sizeof path, "/v1/events?since=%lld", following->since);
-    if (call_get(ctl, path, &answer, &result)) {
-        bool other = following->socket != NULL && following->socket != answer.socket;
-        long long last = member_number(answer.body, "last", 0);
-        if (ctl_given(ctl, OPT_FOLLOW) && (other || last < following->since)) {
-            /* Another controller: go on from its latest. The same in a new life: from its first. */
-            last = other ? last : 0;
-        } else {
-            print_events(ctl, page, answer.body);
-            if (!ctl_given(ctl, OPT_FOLLOW) && last == 0) {
-                ctl_complain("no events since this controller was started");
-            } else if (!ctl_given(ctl, OPT_FOLLOW) && last <= following->since) {
-                ctl_complain("no events after %lld", following->since);
-            }
-        }
-        following->since = last;
-        following->socket = answer.socket;
-    }
-    call_done(&answer);
-    return result;
-}
-
-enum ctl_exit ctl_events(struct ctl *ctl)
-{
-    struct page page = page_stdout();
-    struct following following = {0};
-    if (!read_since(ctl, &following.since)) {
-        return CTL_USAGE;
-    }
-    while (ctl_given(ctl, OPT_FOLLOW) && ferror(stdout) == 0) { /* until the reader has gone */
-        (void)show_events(ctl, &page, &following);
-        (void)usleep(500000);
-    }
-    return show_events(ctl, &page, &following);
 }

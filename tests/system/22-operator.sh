@@ -62,8 +62,14 @@ has_moved() { # DATABASE NODE
     status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
 }
 
-events_tell() { # FILTER
-    ctl events --json | jq -e -s "any(.[]; $1)"
+# events_tell FILTER: in whichever order the controllers are asked, so whoever of them leads.
+events_tell() {
+    local first second
+    for first in ops1 ops2; do
+        second=$(other_than "$first")
+        "$BUILD/failoverctl" --socket "$WORLD/$first/failoverd.sock" --socket "$WORLD/$second/failoverd.sock" events --json |
+            jq -e -s "any(.[]; $1)" || return 1
+    done
 }
 
 status_has_its_shape() {

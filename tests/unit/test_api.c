@@ -239,6 +239,10 @@ static void events_come_after_the_number_asked_for(void **state)
     events_add(events, &note);
     assert_int_equal(get("/v1/events?since=1"), 200);
     const json_t *list = json_object_get(latest.body, "events");
+    const json_t *teller = json_object_get(latest.body, "controller");
+    assert_string_equal(json_string_value(json_object_get(teller, "id")), "ops2");
+    assert_true(json_is_boolean(json_object_get(teller, "leading")));
+    assert_true(json_is_object(json_object_get(latest.body, "leader")));
     assert_int_equal(json_array_size(list), 1);
     assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "text")), "two");
     static const char *const bad[] = {

@@ -40,6 +40,9 @@ struct controller {
     struct events *events;
     struct timer *timer;
     const char *id;
+    int64_t started_wall_ms;
+    int notes; /* told so far */
+    uv_signal_t note_now, change_now;
     struct request_record request; /* whose write is under way; id "": none */
     char config_id[ID_SIZE];
     char *yaml;
@@ -52,6 +55,13 @@ static const struct core *give_core(void *arg)
     return ((struct controller *)arg)->core;
 }
 
+/* It leads or the other one does. */
+static const char *leader_id(const struct controller *self)
+{
+    bool first = strcmp(self->id, "ops1") == 0;
+    return first == self->core->leading ? "ops1" : "ops2";
+}
+
 static void give_extra(void *arg, struct status_extra *ret_extra)
 {
     struct controller *self = arg;
@@ -59,7 +69,8 @@ static void give_extra(void *arg, struct status_extra *ret_extra)
                                        .wall_ms = SHOP_WALL_MS,
                                        .id = self->id,
                                        .version = "1.2.3",
-                                       .leader = "ops1",
+                                       .started_wall_ms = self->started_wall_ms,
+                                       .leader = leader_id(self),
                                        .leader_term = 9,
                                        .etcd_reachable = true,
                                        .etcd_seen_ms = SHOP_NOW_MS - 20,
@@ -151,13 +162,41 @@ static void make_trouble(struct core *core)
     core->databases[0].state = DB_PARKED;
 }
 
+static void tell(struct controller *self)
+{
+    struct event_note note = {.level = 2, .rule = "R-A2"};
+    self->notes++;
+    snprintf(note.text, sizeof note.text, "%s tells %d%s", self->id, self->notes,
+             self->notes == 1 ? ": the first permit is recorded" : "");
+    events_add(self->events, &note);
+}
+
+/* SIGUSR1: it notes something. SIGUSR2: and leads no more, or leads now. */
+static void on_note_now(uv_signal_t *handle, int signal)
+{
+    struct controller *self = handle->data;
+    tell(self);
+    if (signal == SIGUSR2) {
+        self->core->leading = !self->core->leading;
+    }
+}
+
+static void watch_signals(struct controller *self)
+{
+    uv_signal_init(loop_uv(self->loop), &self->note_now);
+    uv_signal_init(loop_uv(self->loop), &self->change_now);
+    self->note_now.data = self->change_now.data = self;
+    uv_signal_start(&self->note_now, on_note_now, SIGUSR1);
+    uv_signal_start(&self->change_now, on_note_now, SIGUSR2);
+}
+
 /* In the child: serves until it is killed. */
 static void serve(int index, bool leading, int ready)
 {
-    struct controller self = {.id = index == 0 ? "ops1" : "ops2"};
+    struct controller self = {.id = index == 0 ? "ops1" : "ops2",
+                              .started_wall_ms = clock_wall_ms()};
     struct err err = {0};
     struct incident_record incident = shop_incident();
-    struct event_note note = {.level = 2, .rule = "R-A2", .text = "the first permit is recorded"};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     self.loop = loop_new();
     self.core = shop_core();
@@ -167,7 +206,8 @@ static void serve(int index, bool leading, int ready)
     }
     self.events = events_new();
     self.timer = timer_new(self.loop, on_timer, &self);
-    events_add(self.events, &note);
+    tell(&self);
+    watch_signals(&self);
     struct api_options options = {.socket = sockets[index],
                                   .backend = {.arg = &self,
                                               .core = give_core,
@@ -307,6 +347,83 @@ static int run_on(const char *which, const char *line)
     }
     snprintf(whole + len, sizeof whole - len, "%s", line);
     return run(whole);
+}
+
+/* One that goes on: what it prints is read as it comes. */
+struct following {
+    pid_t pid;
+    int to, errors;
+    size_t len;
+    size_t seen; /* up to where it was waited for */
+};
+
+static struct following follow(void)
+{
+    int to[2], errors[2];
+    char name[] = "failoverctl", socket[] = "--socket", events[] = "events", option[] = "--follow";
+    char *argv[] = {name, socket, sockets[1], socket, sockets[0], events, option, NULL};
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(errors, O_CLOEXEC), 0);
+    struct following following = {.pid = fork(), .to = to[0], .errors = errors[0]};
+    assert_true(following.pid >= 0);
+    if (following.pid == 0) {
+        be_failoverctl(argv, to[1], errors[1]);
+    }
+    close(to[1]);
+    close(errors[1]);
+    out[0] = '\0';
+    return following;
+}
+
+static void follow_until(struct following *following, const char *part)
+{
+    uint64_t until_ms = clock_now_ms() + WITHIN_MS;
+    const char *found;
+    while ((found = strstr(out + following->seen, part)) == NULL) {
+        struct pollfd readable = {.fd = following->to, .events = POLLIN};
+        if (poll(&readable, 1, 1000) > 0) {
+            ssize_t got =
+                read(following->to, out + following->len, OUTPUT_MAX - 1 - following->len);
+            assert_true(got > 0);
+            following->len += (size_t)got;
+            out[following->len] = '\0';
+        }
+        if (clock_now_ms() >= until_ms) {
+            kill(following->pid, SIGKILL);
+            waitpid(following->pid, NULL, 0);
+            fail_msg("\"%s\" does not come; what came: %s", part, out);
+        }
+    }
+    following->seen = (size_t)(found - out) + strlen(part);
+}
+
+static void follow_no_more(struct following *following)
+{
+    kill(following->pid, SIGTERM);
+    waitpid(following->pid, NULL, 0);
+    ssize_t got = read(following->errors, complaints, OUTPUT_MAX - 1);
+    complaints[got < 0 ? 0 : got] = '\0';
+    close(following->to);
+    close(following->errors);
+}
+
+/* In this order, each once, and nothing else of the controllers' own. */
+static void tells_just(const char *text, const char *const parts[])
+{
+    int told = 0;
+    const char *at = text;
+    while ((at = strstr(at, " tells ")) != NULL) {
+        const char *word = at - strlen("ops1");
+        if (parts[told] == NULL || strncmp(word, parts[told], strlen(parts[told])) != 0) {
+            fail_msg("\"%.14s\" where \"%s\" should stand: %s", word,
+                     parts[told] == NULL ? "the end" : parts[told], text);
+        }
+        told++;
+        at++;
+    }
+    if (parts[told] != NULL) {
+        fail_msg("\"%s\" is not in: %s", parts[told], text);
+    }
 }
 
 static void has(const char *text, const char *part)
@@ -781,6 +898,57 @@ static void incidents_and_events_are_shown_for_people_and_programs(void **state)
     has(complaints, "no events after 1");
 }
 
+static void events_come_from_the_leader_whichever_answers_first(void **state)
+{
+    (void)state;
+    start_controller(0, false);
+    start_controller(1, true);
+    static const char *const orders[] = {"12", "21"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run_on(orders[i], "events"), CTL_DONE);
+        tells_just(out, (const char *const[]){"ops2 tells 1", NULL});
+        assert_string_equal(complaints, "");
+    }
+    assert_int_equal(run_on("1", "events"), CTL_DONE);
+    tells_just(out, (const char *const[]){"ops1 tells 1", NULL});
+    has(complaints, "events of ops1, which follows; the leader is ops2");
+    assert_int_equal(run_on("12", "events --json"), CTL_DONE);
+    has(out, "\"controller\":\"ops2\"");
+    stop_controller(1);
+    assert_int_equal(run_on("21", "events"), CTL_DONE);
+    has(complaints, "events of ops1, which follows");
+    stop_controller(0);
+    assert_int_equal(run_on("21", "events"), CTL_UNREACHABLE);
+    has(complaints, sockets[0]);
+    has(complaints, sockets[1]);
+}
+
+static void following_events_goes_over_to_the_new_leader_and_loses_and_repeats_none(void **state)
+{
+    (void)state;
+    start_controller(0, true);
+    start_controller(1, false);
+    struct following following = follow();
+    follow_until(&following, "ops1 tells 1");
+    kill(controllers[0], SIGUSR1);
+    follow_until(&following, "ops1 tells 2");
+    kill(controllers[0], SIGUSR2); /* the last that it tells as leader */
+    kill(controllers[1], SIGUSR2);
+    follow_until(&following, "ops2 tells 2");
+    kill(controllers[1], SIGUSR1);
+    follow_until(&following, "ops2 tells 3");
+    stop_controller(1);
+    start_controller(1, true); /* in its next life it counts from one again */
+    follow_until(&following, "ops2 tells 1");
+    kill(controllers[1], SIGUSR1);
+    follow_until(&following, "ops2 tells 2");
+    tells_just(out,
+               (const char *const[]){"ops1 tells 1", "ops1 tells 2", "ops1 tells 3", "ops2 tells 2",
+                                     "ops2 tells 3", "ops2 tells 1", "ops2 tells 2", NULL});
+    follow_no_more(&following);
+    has(complaints, "events of ops2, which leads");
+}
+
 /* ---- the verdict, from any status ---- */
 
 static const char *verdict(const char *json)
@@ -875,6 +1043,8 @@ int main(void)
         TEST(a_request_goes_to_the_other_controller_when_one_is_dead),
         TEST(apply_shows_the_difference_and_stores),
         TEST(incidents_and_events_are_shown_for_people_and_programs),
+        TEST(events_come_from_the_leader_whichever_answers_first),
+        TEST(following_events_goes_over_to_the_new_leader_and_loses_and_repeats_none),
         TEST(the_verdict_puts_what_waits_for_a_person_first),
         TEST(a_second_primary_is_never_well),
         TEST(no_text_however_long_overfills_the_verdict),
