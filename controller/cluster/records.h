@@ -23,6 +23,7 @@
 #define BUDGET_MAX         8
 #define INCIDENT_NOTES_MAX 48
 #define PLAN_HASH_SIZE     17
+#define ECHOES_MAX         4 /* other controllers: a pair and its spares */
 #define PEER_TARGETS_MAX   (DATABASES_MAX * INSTANCES_MAX)
 
 /* permits/<database>: who may be the primary. Only the leader writes it, by compared writes. */
@@ -256,12 +257,25 @@ struct target_view {
     bool writable;     /* the latest finding that answered was a primary that took a write */
 };
 
+/*
+ * The latest view of another controller that had arrived when this one was made. Who finds its own
+ * here knows, by its own clock alone, that this view was made after that one: a bound on its age
+ * that neither a stalled watch, nor a writer that stood still, nor two wall clocks can falsify.
+ */
+struct view_echo {
+    char id[NAME_SIZE];
+    uint64_t sequence;
+};
+
 struct controller_record {
     char id[NAME_SIZE];
     char version[32];
     char api[112];
     uint64_t started_wall_ms;
-    uint64_t sequence;       /* of this view; a heartbeat under the watched prefix */
+    uint64_t sequence; /* of this view; a heartbeat under the watched prefix. A life begins with a
+                          random one, so that an echo of an earlier life matches none */
+    struct view_echo echoes[ECHOES_MAX];
+    int echoes_len;
     int64_t config_revision; /* of the definition it runs; 0: none */
     bool blind;              /* every target fails for it at once */
     struct target_view targets[PEER_TARGETS_MAX];

@@ -247,12 +247,19 @@ static const struct field target_fields[] = {
 };
 SHAPE(target);
 
+static const struct field echo_fields[] = {
+    { "id", FIELD_NAME, AT(view_echo, id) },
+    { "sequence", FIELD_COUNT, AT(view_echo, sequence) },
+};
+SHAPE(echo);
+
 static const struct field controller_fields[] = {
     { "id", FIELD_NAME, AT(controller_record, id) },
     { "version", FIELD_TEXT, AT(controller_record, version) },
     { "api", FIELD_TEXT, AT(controller_record, api), .optional = true },
     { "started_wall_ms", FIELD_COUNT, AT(controller_record, started_wall_ms) },
     { "sequence", FIELD_COUNT, AT(controller_record, sequence) },
+    { "echoes", FIELD_OBJECT, ITEMS(controller_record, echoes, echoes_len), .shape = &echo_shape, .optional = true },
     { "config_revision", FIELD_NUMBER, AT(controller_record, config_revision), NATURAL },
     { "blind", FIELD_BOOL, AT(controller_record, blind) },
     { "targets", FIELD_OBJECT, ITEMS(controller_record, targets, targets_len), .shape = &target_shape },

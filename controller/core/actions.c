@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define PATIENCE_MS       3000  /* witnesses may need that long to agree before a person is told */
+#define PATIENCE_MS       1000  /* beyond a lease, by whose end every witness has spoken or is gone */
 #define FENCE_RETRY_MS    30000 /* between rounds of all levels, while a person is called */
 #define OVERDUE_MS        2000  /* beyond a step's own deadline: the driver owed an outcome */
 #define CHOICE_LATE_MS    10000 /* nobody passes for that long */
@@ -202,8 +202,9 @@ bool nothing_holds(const struct core *core, int db)
 bool a_rule_holds_it_back(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
+    uint64_t patience_ms = definition_profile(&core->def)->lease_ms + PATIENCE_MS;
     return d->held_by >= HOLD_PAUSED ||
-           (d->held_by != HOLD_NONE && core->now_ms - d->since_ms >= PATIENCE_MS);
+           (d->held_by != HOLD_NONE && core->now_ms - d->since_ms >= patience_ms);
 }
 
 bool the_hold_changed(const struct core *core, int db)

@@ -148,6 +148,19 @@ static struct peer_state *peer_slot(struct core *core, const char *id)
     return empty;
 }
 
+/* When the view of ours was made that this one echoes; 0: none that we know. */
+static uint64_t echoed_ms(const struct core *core, const struct controller_record *view)
+{
+    for (int i = 0; i < view->echoes_len; i++) {
+        const struct view_echo *echo = &view->echoes[i];
+        if (strcmp(echo->id, core->id) == 0 && echo->sequence != 0 &&
+            core->views[echo->sequence % VIEWS_MAX].sequence == echo->sequence) {
+            return core->views[echo->sequence % VIEWS_MAX].made_ms;
+        }
+    }
+    return 0;
+}
+
 void core_take_peer(struct core *core, const char *id, const struct controller_record *view,
                     uint64_t now_ms)
 {
@@ -169,6 +182,7 @@ void core_take_peer(struct core *core, const char *id, const struct controller_r
     }
     peer->present = true;
     peer->heard_ms = now_ms;
+    peer->after_ms = echoed_ms(core, view);
     peer->view = *view;
 }
 
@@ -569,10 +583,26 @@ uint64_t core_deadline_ms(const struct core *core)
 
 /* ---- this controller's view ---- */
 
-void core_view(const struct core *core, uint64_t now_ms, struct controller_record *ret)
+static void echo_peers(const struct core *core, struct controller_record *view)
+{
+    for (int p = 0; p < PEERS_MAX; p++) {
+        const struct peer_state *peer = &core->peers[p];
+        if (peer->used && peer->present && peer->view.sequence != 0) {
+            struct view_echo *echo = &view->echoes[view->echoes_len++];
+            text_copy(echo->id, sizeof echo->id, peer->view.id);
+            echo->sequence = peer->view.sequence;
+        }
+    }
+}
+
+void core_view(struct core *core, uint64_t now_ms, struct controller_record *ret)
 {
     memset(ret, 0, sizeof *ret);
     text_copy(ret->id, sizeof ret->id, core->id);
+    ret->sequence = ++core->view_sequence;
+    core->views[ret->sequence % VIEWS_MAX].sequence = ret->sequence;
+    core->views[ret->sequence % VIEWS_MAX].made_ms = now_ms;
+    echo_peers(core, ret);
     ret->config_revision = core->definition_revision;
     ret->blind = core->blind;
     for (int db = 0; db < core->def.databases_len; db++) {

@@ -27,7 +27,8 @@
 #include "controller/cluster/facts.h"
 #include "controller/cluster/records.h"
 
-#define PEERS_MAX    4
+#define PEERS_MAX    ECHOES_MAX
+#define VIEWS_MAX    64 /* of this controller's own, whose echo is still recognised */
 #define REQUESTS_MAX 8
 #define EFFECTS_MAX  256 /* each of eight databases may suspect, fence and say so in one event */
 #define NEVER        UINT64_MAX
@@ -113,6 +114,8 @@ struct peer_state {
     bool used;
     bool present;      /* its key is there */
     uint64_t heard_ms; /* when its latest view arrived */
+    uint64_t after_ms; /* ... which was made after this, since it echoes a view of ours made then;
+                          0: it echoes none that we know */
     uint64_t gone_ms;  /* since when it is absent */
     struct controller_record view;
 };
@@ -381,7 +384,10 @@ struct core {
         int len;
         struct save_item items[SAVE_ITEMS_MAX];
     } in_flight;
-    uint64_t view_sequence;
+    uint64_t view_sequence; /* of the latest of our views; the driver begins a life at random */
+    struct {
+        uint64_t sequence, made_ms;
+    } views[VIEWS_MAX]; /* sequence n is at n % VIEWS_MAX */
     uint64_t resigned_ms;
     struct core_effects *effects; /* both are set during core_step only */
     const struct core_event *event;
@@ -412,9 +418,9 @@ bool core_take_request(struct core *core, const struct request_record *request,
 void core_take_peer(struct core *core, const char *id, const struct controller_record *view,
                     uint64_t now_ms);
 
-/* What this controller sees, to be published in controllers/<id>. Fills all but version, api,
- * started. */
-void core_view(const struct core *core, uint64_t now_ms, struct controller_record *ret_view);
+/* What this controller sees, to be published in controllers/<id>, with the next sequence. Fills all
+ * but version, api, started. */
+void core_view(struct core *core, uint64_t now_ms, struct controller_record *ret_view);
 
 /*
  * Read-only questions, for status and explain. The same code that decides (design §8).

@@ -5,8 +5,12 @@
  * been gone for longer than its lease, and no standby testifies for it. A standby testifies when
  * the WAL that it has received moved after the first evidence of failure; an open replication link
  * alone is none. Each vote has an age: an old one convicts nobody. A controller that holds its
- * lease but whose view is old does not protect the primary either, but it forbids acting on one
- * viewpoint (S11), so it holds the failover back until its lease ends.
+ * lease but whose view is old, that sees nothing at all, or that looks at the targets of another
+ * definition does not protect the primary either, but it forbids acting on one viewpoint (S11), so
+ * it holds the failover back until its lease ends.
+ *
+ * The age of another controller's view is bounded by our own clock: it echoes the latest view of
+ * ours that had arrived there, so it was made after that one (records.h, view_echo).
  */
 #include "controller/core/private.h"
 
@@ -24,48 +28,78 @@ static const struct target_view *peer_target(const struct peer_state *peer, cons
     return NULL;
 }
 
-/* One that has no view now: it counts until its lease has ended. */
+/*
+ * One that has no view now: it counts until its lease has certainly ended. etcd may end a lease
+ * early, so the time is counted by us, from the last sign of life.
+ */
 static void absent_vote(const struct core *core, const struct peer_state *peer,
                         struct core_check *check)
 {
     uint32_t limit = definition_profile(&core->def)->lease_ms;
-    uint64_t gone_for = core->now_ms - peer->gone_ms;
-    if (gone_for >= limit) {
-        check_set(check, peer->view.id, true, (int64_t)gone_for,
-                  "controller %s left %llu ms ago; it has no vote", peer->view.id,
-                  (unsigned long long)gone_for);
+    uint64_t silent_for = core->now_ms - peer->heard_ms;
+    if (silent_for >= limit) {
+        check_set(check, peer->view.id, true, (int64_t)silent_for,
+                  "controller %s is gone, last heard %llu ms ago; it has no vote", peer->view.id,
+                  (unsigned long long)silent_for);
     } else {
-        check_set(check, peer->view.id, false, (int64_t)gone_for,
-                  "controller %s left %llu ms ago; its view counts until %u ms", peer->view.id,
-                  (unsigned long long)gone_for, limit);
+        check_set(check, peer->view.id, false, (int64_t)silent_for,
+                  "controller %s is gone, last heard %llu ms ago; its view counts until %u ms",
+                  peer->view.id, (unsigned long long)silent_for, limit);
     }
-    check_value(check, "absent for %llu ms", (unsigned long long)gone_for);
-    check_limit(check, "agrees, or absent for %u ms", limit);
+    check_value(check, "gone, silent for %llu ms", (unsigned long long)silent_for);
+    check_limit(check, "agrees, or gone and silent for %u ms", limit);
+}
+
+/* How old a finding of another controller may be by now, at the most; UINT64_MAX: unknown. */
+static uint64_t view_age_ms(const struct core *core, const struct peer_state *peer,
+                            const struct target_view *target)
+{
+    return peer->after_ms == 0 ? UINT64_MAX : core->now_ms - peer->after_ms + target->age_ms;
 }
 
 static void peer_vote(const struct core *core, const struct peer_state *peer, int db,
                       const char *node, bool if_it_failed, struct core_check *check)
 {
     const struct target_view *target = peer_target(peer, core->def.databases[db].name, node);
-    /* A view travels through etcd, and is repeated each second. */
-    uint64_t limit = fresh_limit_ms(core) + 1000;
-    uint64_t age = core->now_ms - peer->heard_ms + (target == NULL ? 0 : target->age_ms);
+    const char *id = peer->view.id;
+    /* Views travel through etcd, and each side repeats its own each second: the view that is echoed
+     * may be a second old, and so may be the one that echoes it. */
+    uint64_t limit = fresh_limit_ms(core) + 2000;
     if (!peer->present) {
         absent_vote(core, peer, check);
         return;
     }
-    if (target == NULL) {
-        check_set(check, peer->view.id, false, -1, "controller %s has no view of %s", peer->view.id,
-                  node);
+    uint64_t age = target == NULL ? UINT64_MAX : view_age_ms(core, peer, target);
+    if (peer->view.config_revision != core->definition_revision) {
+        check_set(check, id, false, -1,
+                  "controller %s runs revision %lld of the definition, this one %lld: it may look "
+                  "elsewhere, and nothing is done on one viewpoint",
+                  id, (long long)peer->view.config_revision, (long long)core->definition_revision);
+        check_value(check, "revision %lld", (long long)peer->view.config_revision);
+    } else if (target == NULL) {
+        check_set(check, id, false, -1, "controller %s has no view of %s", id, node);
         check_value(check, "no view");
+    } else if (age == UINT64_MAX) {
+        check_set(check, id, false, -1,
+                  "controller %s holds its lease, but how old its view of %s is, is not known: it "
+                  "answers no view of this controller's",
+                  id, node);
+        check_value(check, "of unknown age");
     } else if (age > limit) {
-        check_set(check, peer->view.id, false, (int64_t)age,
-                  "controller %s holds its lease, but its view of %s is %llu ms old (limit %llu)",
-                  peer->view.id, node, (unsigned long long)age, (unsigned long long)limit);
+        check_set(check, id, false, (int64_t)age,
+                  "controller %s holds its lease, but its view of %s may be %llu ms old (limit "
+                  "%llu)",
+                  id, node, (unsigned long long)age, (unsigned long long)limit);
         check_value(check, "%llu ms old", (unsigned long long)age);
+    } else if (peer->view.blind) {
+        check_set(check, id, false, (int64_t)age,
+                  "controller %s sees nothing at all: its word counts neither way, and nothing is "
+                  "done on one viewpoint",
+                  id);
+        check_value(check, "sees nothing");
     } else {
-        check_set(check, peer->view.id, if_it_failed || target->opinion == OPINION_DOWN,
-                  (int64_t)age, "controller %s sees %s %s (%s)", peer->view.id, node,
+        check_set(check, id, if_it_failed || target->opinion == OPINION_DOWN, (int64_t)age,
+                  "controller %s sees %s %s (%s)", id, node,
                   opinion_names[target->opinion], cause_names[target->cause]);
         check_value(check, "sees it %s", opinion_names[target->opinion]);
     }

@@ -350,6 +350,16 @@ static void start_pump(struct daemon *d)
     timer_start(d->tick, 100);
 }
 
+/* Of this life's views: an echo of an earlier life's must match none of them (core.h). */
+static uint64_t first_sequence(void)
+{
+    uint32_t random;
+    if (uv_random(NULL, NULL, &random, sizeof random, 0, NULL) != 0) {
+        abort(); /* nothing has been started */
+    }
+    return (uint64_t)(random & 0xfffff) << 32; /* below 2^53: JSON tools keep it whole */
+}
+
 struct daemon *daemon_new(struct loop *loop, struct local_config *local, struct err *ret_err)
 {
     struct daemon *d = calloc(1, sizeof *d);
@@ -365,6 +375,7 @@ struct daemon *daemon_new(struct loop *loop, struct local_config *local, struct 
     d->started_wall_ms = clock_wall_ms();
     snprintf(d->prefix, sizeof d->prefix, "/failover/%s/", local->cluster);
     core_init(core, local->id, clock_now_ms());
+    core->view_sequence = first_sequence();
     d->events = events_new();
     d->http = http_new(loop);
     if (configure_etcd(d, ret_err) < 0 || serving_start(d, ret_err) < 0) {

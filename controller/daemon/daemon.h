@@ -116,7 +116,6 @@ struct daemon {
     struct timer *heartbeat;
     bool heartbeat_running;
     bool heartbeat_again;
-    uint64_t view_sequence;
     char installation[ID_SIZE];
     uint64_t foreign_cluster; /* the installation's pinned etcd is another one: never lead */
     int64_t compact_ring[10];

@@ -437,7 +437,6 @@ static char *encode_view(struct daemon *d, size_t *ret_len)
         abort();
     }
     core_view(d->core, clock_now_ms(), view);
-    view->sequence = ++d->view_sequence;
     view->started_wall_ms = (uint64_t)d->started_wall_ms;
     snprintf(view->version, sizeof view->version, "%s", FAILOVER_VERSION);
     snprintf(view->api, sizeof view->api, "%s", d->local->socket);

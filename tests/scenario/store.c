@@ -726,7 +726,6 @@ void store_publish(struct world *world, int c)
         abort();
     }
     core_view(controller->core, world->now_ms, view);
-    view->sequence = ++controller->view_sequence;
     struct args args = to(world, c);
     args.memory = view;
     world_at(world, world->now_ms + DELAY_STORE_MS, on_view_arrives, &args);

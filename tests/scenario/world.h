@@ -205,7 +205,6 @@ struct controller {
     /* store */
     struct definition *next_def;
     int64_t next_def_revision;
-    uint64_t view_sequence;
     /* probes */
     struct target targets[DATABASES_MAX * INSTANCES_MAX + SERVICES_MAX * INSTANCES_MAX];
     int targets_len;

@@ -451,6 +451,120 @@ static void a_new_leader_remembers_what_the_standby_said_while_it_followed(void 
     free(t);
 }
 
+/* ops2's view, as it is published once it has heard this controller's latest. */
+static struct controller_record *peer_sees(struct driven *t, enum opinion opinion)
+{
+    struct controller_record *view = calloc(1, sizeof *view);
+    struct controller_record *own = calloc(1, sizeof *own);
+    assert_non_null(view);
+    assert_non_null(own);
+    core_view(&t->core, t->now_ms, own);
+    snprintf(view->id, NAME_SIZE, "ops2");
+    view->sequence = 7;
+    view->config_revision = t->core.definition_revision;
+    view->echoes_len = 1;
+    snprintf(view->echoes[0].id, NAME_SIZE, "ops1");
+    view->echoes[0].sequence = own->sequence;
+    view->targets_len = 1;
+    snprintf(view->targets[0].database, NAME_SIZE, "d0");
+    snprintf(view->targets[0].node, NAME_SIZE, "n0");
+    view->targets[0].opinion = opinion;
+    free(own);
+    return view;
+}
+
+/* The primary is down for this controller; ops2's view arrives, and what the witnesses say of it. */
+static void hear_peer(struct driven *t, const struct controller_record *view, bool convicts,
+                      const char *words)
+{
+    struct witness_verdict verdict;
+    core_take_peer(&t->core, "ops2", view, t->now_ms);
+    refuse_primary(t, 0, 5);
+    witness_ask(&t->core, 0, &verdict);
+    assert_int_equal(state(t, 0)->state, convicts ? DB_REVOKING : DB_SUSPECT);
+    if (!convicts) {
+        assert_non_null(strstr(verdict.text, words));
+    }
+}
+
+static void a_controller_that_agrees_in_an_answer_to_ours_convicts(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = peer_sees(t, OPINION_DOWN);
+    hear_peer(t, view, true, "");
+    free(view);
+    free(t);
+}
+
+static void a_view_that_a_stalled_watch_delivers_late_convicts_nobody(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = peer_sees(t, OPINION_DOWN);
+    t->now_ms += 30000;
+    hear_peer(t, view, false, "ms old (limit");
+    free(view);
+    free(t);
+}
+
+static void a_view_that_echoes_an_earlier_life_convicts_nobody(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = peer_sees(t, OPINION_DOWN);
+    view->echoes[0].sequence += UINT64_C(1) << 32;
+    hear_peer(t, view, false, "how old its view of n0 is, is not known");
+    view->echoes_len = 0;
+    hear_peer(t, view, false, "how old its view of n0 is, is not known");
+    free(view);
+    free(t);
+}
+
+static void a_controller_of_another_definition_convicts_nobody(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = peer_sees(t, OPINION_DOWN);
+    view->config_revision++;
+    hear_peer(t, view, false, "revision 2 of the definition, this one 1");
+    free(view);
+    free(t);
+}
+
+static void a_controller_that_sees_nothing_convicts_nobody(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *view = peer_sees(t, OPINION_DOWN);
+    view->blind = true;
+    hear_peer(t, view, false, "sees nothing at all");
+    free(view);
+    free(t);
+}
+
+static void a_view_echoes_the_latest_of_each_controller_that_is_there(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record *own = calloc(1, sizeof *own);
+    struct controller_record *view = peer_sees(t, OPINION_UP);
+    assert_non_null(own);
+    core_take_peer(&t->core, "ops2", view, t->now_ms);
+    core_view(&t->core, t->now_ms, own);
+    assert_int_equal(own->echoes_len, 1);
+    assert_string_equal(own->echoes[0].id, "ops2");
+    assert_int_equal(own->echoes[0].sequence, 7);
+    uint64_t sequence = own->sequence;
+    core_take_peer(&t->core, "ops2", NULL, t->now_ms);
+    core_view(&t->core, t->now_ms, own);
+    assert_int_equal(own->echoes_len, 0);
+    assert_int_equal(own->sequence, sequence + 1);
+    free(own);
+    free(view);
+    free(t);
+}
+
 static void a_controller_that_left_a_moment_ago_counts_until_its_lease_ends(void **unused)
 {
     (void)unused;
@@ -983,6 +1097,12 @@ int main(void)
         cmocka_unit_test(a_persons_word_is_recorded_as_his_whatever_event_it_came_with),
         cmocka_unit_test(a_word_that_is_older_than_the_revocation_proves_nothing),
         cmocka_unit_test(a_new_leader_remembers_what_the_standby_said_while_it_followed),
+        cmocka_unit_test(a_controller_that_agrees_in_an_answer_to_ours_convicts),
+        cmocka_unit_test(a_view_that_a_stalled_watch_delivers_late_convicts_nobody),
+        cmocka_unit_test(a_view_that_echoes_an_earlier_life_convicts_nobody),
+        cmocka_unit_test(a_controller_of_another_definition_convicts_nobody),
+        cmocka_unit_test(a_controller_that_sees_nothing_convicts_nobody),
+        cmocka_unit_test(a_view_echoes_the_latest_of_each_controller_that_is_there),
         cmocka_unit_test(a_controller_that_left_a_moment_ago_counts_until_its_lease_ends),
         cmocka_unit_test(a_fifth_controller_is_heard_when_others_have_gone),
         cmocka_unit_test(findings_about_another_address_are_not_carried_over),

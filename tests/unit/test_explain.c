@@ -226,6 +226,12 @@ static void a_controller_that_disagrees_is_a_check_that_fails(void **state)
     (void)state;
     struct controller_record *view = calloc(1, sizeof *view);
     snprintf(view->id, NAME_SIZE, "ops1");
+    view->config_revision = 41;
+    core_take_peer(core, "ops1", view, now_ms);
+    core_explain(core, 0, &told);
+    assert_false(check("witness ops1")->passes);
+    assert_string_equal(check("witness ops1")->value, "revision 41");
+    view->config_revision = core->definition_revision;
     core_take_peer(core, "ops1", view, now_ms);
     core_explain(core, 0, &told);
     assert_false(check("witness ops1")->passes);
@@ -235,7 +241,7 @@ static void a_controller_that_disagrees_is_a_check_that_fails(void **state)
     look();
     core_explain(core, 0, &told);
     assert_false(check("witness ops1")->passes);
-    has(check("witness ops1")->limit, "absent for 5000 ms");
+    has(check("witness ops1")->limit, "gone and silent for 5000 ms");
     now_ms += 1000;
     look();
     core_explain(core, 0, &told);

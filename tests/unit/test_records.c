@@ -210,6 +210,11 @@ static void fill_controller(void *record)
     c->started_wall_ms = c->sequence = UINT64_MAX;
     c->config_revision = INT64_MAX;
     c->blind = true;
+    c->echoes_len = ECHOES_MAX;
+    for (int e = 0; e < ECHOES_MAX; e++) {
+        FILL(c->echoes[e].id, NAMES);
+        c->echoes[e].sequence = UINT64_MAX;
+    }
     c->targets_len = PEER_TARGETS_MAX;
     for (int t = 0; t < PEER_TARGETS_MAX; t++) {
         FILL(c->targets[t].database, NAMES);
