@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define PATIENCE_MS       1000  /* beyond a lease, by whose end every witness has spoken or is gone */
+#define PATIENCE_MS       1000 /* beyond a lease, by whose end every witness has spoken or is gone */
 #define FENCE_RETRY_MS    30000 /* between rounds of all levels, while a person is called */
 #define OVERDUE_MS        2000  /* beyond a step's own deadline: the driver owed an outcome */
 #define CHOICE_LATE_MS    10000 /* nobody passes for that long */

@@ -99,8 +99,8 @@ static void peer_vote(const struct core *core, const struct peer_state *peer, in
         check_value(check, "sees nothing");
     } else {
         check_set(check, id, if_it_failed || target->opinion == OPINION_DOWN, (int64_t)age,
-                  "controller %s sees %s %s (%s)", id, node,
-                  opinion_names[target->opinion], cause_names[target->cause]);
+                  "controller %s sees %s %s (%s)", id, node, opinion_names[target->opinion],
+                  cause_names[target->cause]);
         check_value(check, "sees it %s", opinion_names[target->opinion]);
     }
     check_limit(check, if_it_failed ? "a view of at most %llu ms" : "down, at most %llu ms old",

@@ -458,7 +458,8 @@ void controller_start(struct world *world, int c)
         abort();
     }
     core_init(controller->core, controller->id, world->now_ms);
-    controller->core->view_sequence = (uint64_t)controller->life << 32; /* echoes tell lives apart */
+    controller->core->view_sequence = (uint64_t)controller->life
+                                      << 32; /* echoes tell lives apart */
     controller->pumped_ms = 0;
     controller->term = 0;
     controller->passive_until_ms = 0;

@@ -473,7 +473,8 @@ static struct controller_record *peer_sees(struct driven *t, enum opinion opinio
     return view;
 }
 
-/* The primary is down for this controller; ops2's view arrives, and what the witnesses say of it. */
+/* The primary is down for this controller; ops2's view arrives, and what the witnesses say of it.
+ */
 static void hear_peer(struct driven *t, const struct controller_record *view, bool convicts,
                       const char *words)
 {
