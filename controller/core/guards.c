@@ -152,7 +152,34 @@ int node_needed_by(const struct core *core, int db, int node, char *text, size_t
     return -1;
 }
 
-/* A fence names every instance on its node: each other primary there must have a candidate too. */
+/*
+ * A fence moves every primary on its node, and automation moves none of a group that is paused,
+ * that only people move, or whose budget is spent (S12).
+ */
+int node_held_by(const struct core *core, int db, int node, char *text, size_t size)
+{
+    static const enum hold policies[] = {HOLD_PAUSED, HOLD_MANUAL, HOLD_BUDGET};
+    for (int other = 0; other < core->def.databases_len; other++) {
+        int there = core_primary(core, other);
+        if (db_group(core, other) == db_group(core, db) || there < 0 || is_moving(core, other) ||
+            core->def.databases[other].instances[there].node != node) {
+            continue;
+        }
+        for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
+            struct core_check check;
+            hold_check(core, other, policies[p], &check);
+            if (!check.passes) {
+                text_format(text, size, "fencing its node would move %s too: %.160s",
+                            core->def.databases[other].name, check.text);
+                return other;
+            }
+        }
+    }
+    return -1;
+}
+
+/* A fence names every instance on its node: each other primary there must have a candidate too, and
+ * be one that automation may move. */
 static void check_neighbours(const struct core *core, int db, struct core_check *check)
 {
     int primary = core_primary(core, db);
@@ -171,6 +198,13 @@ static void check_neighbours(const struct core *core, int db, struct core_check 
         check_set(check, "neighbour", false, -1, "%s", text);
         check_value(check, "%s needs it", core->def.databases[other].name);
         check_limit(check, "nobody needs it");
+        return;
+    }
+    other = node < 0 ? -1 : node_held_by(core, db, node, text, sizeof text);
+    if (other >= 0) {
+        check_set(check, "neighbour", false, -1, "%s", text);
+        check_value(check, "%s may not move", core->def.databases[other].name);
+        check_limit(check, "each may be moved");
         return;
     }
     check_set(check, "neighbour", true, -1,

@@ -52,6 +52,29 @@ static void describe_fence(const struct core *core, int node, char *text, size_t
     }
 }
 
+/* A fence moves every primary on its node (design §7): those that the request does not name, and
+ * what holds automation back from them. */
+static void describe_neighbours(const struct core *core, const struct request_record *request,
+                                int db, int node, char *text, size_t size, uint64_t *hash)
+{
+    char why[REASON_SIZE];
+    for (int other = 0; other < core->def.databases_len; other++) {
+        int there = core_primary(core, other);
+        if (there >= 0 && core->def.databases[other].instances[there].node == node &&
+            !request_means(core, request, other)) {
+            size_t used = strnlen(text, size);
+            text_format(text + used, size - used, "; moves %s too",
+                        core->def.databases[other].name);
+            mix(hash, core->def.databases[other].name);
+        }
+    }
+    if (node_held_by(core, db, node, why, sizeof why) >= 0) {
+        size_t used = strnlen(text, size);
+        text_format(text + used, size - used, " (automation would not: %.150s)", why);
+        mix(hash, why);
+    }
+}
+
 static void describe_routes(const struct core *core, int db, char *text, size_t size)
 {
     int len = 0;
@@ -100,6 +123,7 @@ static void plan_database(const struct core *core, const struct request_record *
     core_times(core, db, true, times, plan->measured);
     struct plan_step *step = add_step(plan, db, LAP_FENCE, times);
     describe_fence(core, node, step->text, sizeof step->text);
+    describe_neighbours(core, request, db, node, step->text, sizeof step->text, hash);
     times_add(&plan->total, &step->time);
     step = add_step(plan, db, LAP_PROMOTE, times);
     text_format(step->text, sizeof step->text,

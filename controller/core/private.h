@@ -101,6 +101,8 @@ struct witness_verdict {
     char text[REASON_SIZE]; /* who disagrees, or who agreed */
 };
 void witness_ask(const struct core *core, int db, struct witness_verdict *ret);
+/* Every other controller that has a vote sees this instance down; else `text` says who does not. */
+bool witness_peers_agree(const struct core *core, int db, int instance, char *text, size_t size);
 /*
  * Every vote: this controller's, each other's, each standby's. if_it_failed: would each be able to
  * convict the primary if it failed right now? Else: does it convict?
@@ -167,6 +169,9 @@ enum hold hold_of(const struct core *core, int db, char *ret_text, size_t size);
 /* Which other database would lose by a fence of this node what it cannot do without, and why; -1:
  * none. */
 int node_needed_by(const struct core *core, int db, int node, char *text, size_t size);
+/* Which other group would be moved by it although automation may not move that one now, and why;
+ * -1: none. A person may. */
+int node_held_by(const struct core *core, int db, int node, char *text, size_t size);
 void hold_check(const struct core *core, int db, enum hold hold, struct core_check *ret_check);
 
 /* candidate.c: as candidate_choose, when a person accepts such a loss */

@@ -126,19 +126,18 @@ static void add_reason(char *text, size_t size, const char *name, const char *fo
 static bool stops_a_neighbour(const struct core *core, const struct request_record *request, int db,
                               char *text, size_t size)
 {
-    struct core_check check;
+    char why[REASON_SIZE];
     int primary = core_primary(core, db);
-    hold_check(core, db, HOLD_NEIGHBOUR, &check);
-    if (check.passes) {
+    int node = primary < 0 ? -1 : core->def.databases[db].instances[primary].node;
+    if (node < 0 || node_needed_by(core, db, node, why, sizeof why) < 0) {
         return false;
     }
     for (int other = 0; other < core->def.databases_len; other++) {
         int there = core_primary(core, other);
         if (other != db && there >= 0 && !request_means(core, request, other) &&
-            core->def.databases[other].instances[there].node ==
-                core->def.databases[db].instances[primary].node &&
+            core->def.databases[other].instances[there].node == node &&
             core->databases[other].instances[there].health.is == OPINION_UP) {
-            add_reason(text, size, core->def.databases[db].name, "%.200s", check.text);
+            add_reason(text, size, core->def.databases[db].name, "%.200s", why);
             return true;
         }
     }
@@ -195,10 +194,29 @@ static bool plan_differs(const struct core *core, const struct request_record *r
     return true;
 }
 
+/* What automation would have waited for, and a person need not: the answer and the incident say so.
+ */
+static void say_moves_along(const struct core *core, const struct request_record *request,
+                            char *text, size_t size)
+{
+    text[0] = '\0';
+    for (int db = 0; db < core->def.databases_len; db++) {
+        char why[REASON_SIZE];
+        int primary = core_primary(core, db);
+        if (primary >= 0 && request_means(core, request, db) &&
+            node_held_by(core, db, core->def.databases[db].instances[primary].node, why,
+                         sizeof why) >= 0) {
+            text_format(text, size, "%s", why);
+            return;
+        }
+    }
+}
+
 static void force_failover(struct core *core, int slot, int g)
 {
     struct request_record *request = &core->requests[slot].record;
     char refusal[sizeof request->outcome] = "";
+    char along[REASON_SIZE];
     bool refused = false;
     int len = 0;
     for (int db = 0; db < core->def.databases_len; db++) {
@@ -218,6 +236,7 @@ static void force_failover(struct core *core, int slot, int g)
         return;
     }
     bool joins = core->groups[g].record.moving;
+    say_moves_along(core, request, along, sizeof along);
     for (int db = 0; db < core->def.databases_len; db++) {
         if (request_means(core, request, db) && core->databases[db].state != DB_REVOKING) {
             core->databases[db].forced = true;
@@ -239,8 +258,13 @@ static void force_failover(struct core *core, int slot, int g)
         text_copy(incident->opened_by, sizeof incident->opened_by, request->who);
         text_copy(incident->reason, sizeof incident->reason, request->reason);
     }
-    answer(core, slot, REQUEST_RUNNING,
-           "the failover runs; ask for this id again, or see `failoverctl status`");
+    text_format(refusal, sizeof refusal,
+                "the failover runs; ask for this id again, or see `failoverctl status`%s%s",
+                along[0] != '\0' ? "; as this person wills, " : "", along);
+    if (along[0] != '\0') {
+        incident_note(core, g, "R-Q1", along);
+    }
+    answer(core, slot, REQUEST_RUNNING, refusal);
 }
 
 static void finish_running(struct core *core, int slot)

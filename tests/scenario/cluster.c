@@ -3,6 +3,7 @@
  *
  *   cluster databases=payments(a1*,a2,a3),orders(b1*,b2) [controllers=2] [profile=default|fast]
  *           [sync=payments:1(a2,a3)] [durability=async] [max-lag=16M] [automatic=no] [groups=each]
+ *           [manual=orders]
  *           [levels=power,switch,operator] [proxies=2] [services=yes] [budget=2]
  *           [objectives=1h,2h,24h] [cold=yes]
  *
@@ -227,13 +228,13 @@ static void add_traffic(struct world *world, int proxies, bool services)
     }
 }
 
-static void add_groups(struct definition *def, bool each, bool automatic)
+static void add_groups(struct definition *def, bool each, bool automatic, const char *manual)
 {
     for (int db = 0; db < def->databases_len; db++) {
         if (each || db == 0) {
             struct group_def *group = &def->groups[def->groups_len++];
             set_name(group->name, each ? def->databases[db].name : "shop");
-            group->automatic = automatic;
+            group->automatic = automatic && strcmp(group->name, manual) != 0;
         }
         def->databases[db].group = def->groups_len - 1;
     }
@@ -261,6 +262,7 @@ struct wishes {
     bool cold, services, each, automatic;
     char levels[LINE_SIZE];
     char sync[LINE_SIZE];
+    char manual[NAME_SIZE];
 };
 
 static bool take_option(struct world *world, const char *key, char *value, struct wishes *wishes)
@@ -302,6 +304,8 @@ static bool take_option(struct world *world, const char *key, char *value, struc
         return set_objectives(def, value);
     } else if (strcmp(key, "automatic") == 0) {
         wishes->automatic = strcmp(value, "no") != 0;
+    } else if (strcmp(key, "manual") == 0) {
+        set_name(wishes->manual, value);
     } else if (strcmp(key, "groups") == 0) {
         wishes->each = true;
     } else if (strcmp(key, "services") == 0) {
@@ -370,7 +374,7 @@ bool cluster_build(struct world *world, char *line)
         return false;
     }
     add_traffic(world, wishes.proxies, wishes.services);
-    add_groups(def, wishes.each, wishes.automatic);
+    add_groups(def, wishes.each, wishes.automatic, wishes.manual);
     begin(world, &wishes);
     return true;
 }
