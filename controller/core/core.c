@@ -258,9 +258,11 @@ static void review_suspicion(struct core *core, int db)
         const struct instance_fact *fact = &d->instances[i].fact;
         if (d->failure_ms == 0) {
             d->suspect_lsn[i] = 0;
-        } else if (i != primary && d->suspect_lsn[i] == 0 && fact->answered &&
+            d->suspect_asked_ms[i] = 0;
+        } else if (i != primary && d->suspect_asked_ms[i] == 0 && fact->answered &&
                    fact->asked_ms > d->failure_ms) {
             d->suspect_lsn[i] = fact->receive_lsn;
+            d->suspect_asked_ms[i] = fact->asked_ms;
         }
     }
 }

@@ -86,6 +86,9 @@ struct instance_state {
     struct instance_fact fact; /* the latest that answered; else zeroed */
     char detail[TEXT_SIZE];    /* of the latest */
     uint64_t receive_moved_ms; /* standby: when its received WAL was last seen to advance */
+    uint64_t lived_ms;         /* when the latest finding that shows it alive, and no standby, was
+                                  asked for; 0: never (facts.h, fact_shows_life) */
+    enum cause lived_as;       /* of that finding; CAUSE_OK: it took a write */
     uint32_t still_findings;   /* standby: in a row, all asked for after the fence was proven, with
                                   one WAL end */
 };
@@ -137,12 +140,13 @@ struct database_state {
     uint64_t down_ms;                    /* when this controller's own opinion became "down" */
     uint64_t suspect_lsn[INSTANCES_MAX]; /* each standby's WAL end, first heard after failure_ms; 0:
                                             not yet */
-    bool forced;                         /* a person asked; witnesses and budget are not */
-    uint64_t accept_loss_bytes;          /* that this person accepted; 0: none beyond max_lag */
-    bool late_noted;        /* the state has lasted longer than it should, and that was said */
-    char held[REASON_SIZE]; /* what holds a failover back, in words */
-    int held_by;            /* enum hold (guards.c); 0: nothing */
-    int held_noted;         /* the one that was last said */
+    uint64_t suspect_asked_ms[INSTANCES_MAX]; /* and when that finding was asked for */
+    bool forced;                              /* a person asked; witnesses and budget are not */
+    uint64_t accept_loss_bytes; /* that this person accepted; 0: none beyond max_lag */
+    bool late_noted;            /* the state has lasted longer than it should, and that was said */
+    char held[REASON_SIZE];     /* what holds a failover back, in words */
+    int held_by;                /* enum hold (guards.c); 0: nothing */
+    int held_noted;             /* the one that was last said */
 
     /* the step that runs; whose outcome is awaited under `step` */
     uint32_t step;

@@ -4,10 +4,12 @@
  * A primary is down when this controller says so, and every other controller says so or has itself
  * been gone for longer than its lease, and no standby testifies for it. A standby testifies when
  * the WAL that it has received moved after the first evidence of failure; an open replication link
- * alone is none. Each vote has an age: an old one convicts nobody. A controller that holds its
- * lease but whose view is old, that sees nothing at all, or that looks at the targets of another
- * definition does not protect the primary either, but it forbids acting on one viewpoint (S11), so
- * it holds the failover back until its lease ends.
+ * alone is none. One that answers convicts by its silence only once it could have spoken: when two
+ * findings, half an interval apart, were asked for since; one that does not answer has no voice.
+ * Each vote has an age: an old one convicts nobody. A controller that holds its lease but whose
+ * view is old, that sees nothing at all, or that looks at the targets of another definition does
+ * not protect the primary either, but it forbids acting on one viewpoint (S11), so it holds the
+ * failover back until its lease ends.
  *
  * The age of another controller's view is bounded by our own clock: it echoes the latest view of
  * ours that had arrived there, so it was made after that one (records.h, view_echo).
@@ -130,30 +132,49 @@ static int peer_votes(const struct core *core, int db, const char *node, bool if
     return 1;
 }
 
-static int standby_votes(const struct core *core, int db, int primary, struct core_check *checks)
+/* By now it would have shown WAL that moved: a first finding since the failure, and a later one. */
+static bool could_have_spoken(const struct core *core, int db, int i)
 {
     const struct database_state *d = &core->databases[db];
+    uint32_t apart = definition_profile(&core->def)->probe_interval_ms / 2;
+    return d->suspect_asked_ms[i] != 0 &&
+           d->instances[i].fact.asked_ms >= d->suspect_asked_ms[i] + apart;
+}
+
+static void standby_vote(const struct core *core, int db, int i, bool if_it_failed,
+                         struct core_check *check)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct instance_state *standby = &d->instances[i];
+    const char *node = instance_node(core, db, i);
     uint64_t limit = fresh_limit_ms(core);
+    uint64_t age = core->now_ms - standby->receive_moved_ms;
+    bool answers = standby->fact.answered && core->now_ms - standby->fact.answered_ms <= limit;
+    int64_t moved_age = standby->receive_moved_ms == 0 ? -1 : (int64_t)age;
+    if (d->suspect_lsn[i] != 0 && standby->fact.receive_lsn > d->suspect_lsn[i] && age <= limit) {
+        check_set(check, node, false, moved_age, "standby %s received WAL from it %llu ms ago",
+                  node, (unsigned long long)age);
+        check_value(check, "received WAL");
+    } else if (answers && !if_it_failed && !could_have_spoken(core, db, i)) {
+        check_set(check, node, false, moved_age,
+                  "standby %s has not been heard twice since the first sign of a failure", node);
+        check_value(check, "not heard twice");
+    } else {
+        check_set(check, node, true, moved_age,
+                  "standby %s has received no WAL since the first sign of a failure", node);
+        check_value(check, "no testimony");
+    }
+    check_limit(check, "no WAL since the failure");
+}
+
+static int standby_votes(const struct core *core, int db, int primary, bool if_it_failed,
+                         struct core_check *checks)
+{
     int len = 0;
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
-        const struct instance_state *standby = &d->instances[i];
-        if (i == primary || standby->fact.role != ROLE_STANDBY) {
-            continue;
+        if (i != primary && core->databases[db].instances[i].fact.role == ROLE_STANDBY) {
+            standby_vote(core, db, i, if_it_failed, &checks[len++]);
         }
-        struct core_check *check = &checks[len++];
-        const char *node = instance_node(core, db, i);
-        uint64_t age = core->now_ms - standby->receive_moved_ms;
-        bool testifies =
-            d->suspect_lsn[i] != 0 && standby->fact.receive_lsn > d->suspect_lsn[i] && age <= limit;
-        if (testifies) {
-            check_set(check, node, false, (int64_t)age,
-                      "standby %s received WAL from it %llu ms ago", node, (unsigned long long)age);
-        } else {
-            check_set(check, node, true, standby->receive_moved_ms == 0 ? -1 : (int64_t)age,
-                      "standby %s has received no WAL since the first sign of a failure", node);
-        }
-        check_value(check, testifies ? "received WAL" : "no testimony");
-        check_limit(check, "no WAL since the failure");
     }
     return len;
 }
@@ -187,7 +208,7 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     int len = 1;
     own_vote(core, db, primary, if_it_failed, &checks[0]);
     len += peer_votes(core, db, node, if_it_failed, &checks[len]);
-    len += standby_votes(core, db, primary, &checks[len]);
+    len += standby_votes(core, db, primary, if_it_failed, &checks[len]);
     return len;
 }
 
@@ -207,4 +228,17 @@ void witness_ask(const struct core *core, int db, struct witness_verdict *ret)
     text_format(ret->text, sizeof ret->text, "%s is down (%s) for every witness",
                 instance_node(core, db, primary),
                 cause_names[core->databases[db].instances[primary].health.cause]);
+}
+
+bool witness_peers_agree(const struct core *core, int db, int instance, char *text, size_t size)
+{
+    struct core_check checks[PEERS_MAX];
+    int len = peer_votes(core, db, instance_node(core, db, instance), false, checks);
+    for (int i = 0; i < len; i++) {
+        if (!checks[i].passes) {
+            text_copy(text, size, checks[i].text);
+            return false;
+        }
+    }
+    return true;
 }

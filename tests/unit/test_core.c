@@ -874,6 +874,50 @@ static void no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_rec
     free(t);
 }
 
+/* ---- believing a failure ---- */
+
+static void a_standby_heard_once_since_the_failure_does_not_convict_by_its_silence(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    for (int round = 0; round < 5; round++) {
+        t->now_ms += 300;
+        find_cause(t, 0, 0, CAUSE_REFUSED);
+    }
+    assert_int_equal(state(t, 0)->state, DB_SUSPECT);
+    find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    tick(t);
+    assert_int_equal(state(t, 0)->held_by, HOLD_WITNESS);
+    assert_non_null(strstr(state(t, 0)->held, "not been heard twice"));
+    t->now_ms += 100; /* too soon after the first to have shown anything */
+    find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    assert_int_equal(state(t, 0)->held_by, HOLD_WITNESS);
+    t->now_ms += 150;
+    find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    assert_int_equal(state(t, 0)->state, DB_REVOKING);
+    free(t);
+}
+
+static void a_standby_that_does_not_answer_has_no_voice(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(3));
+    struct core_check checks[WITNESSES_MAX];
+    t->now_ms += 4000; /* nothing is heard of it any more */
+    for (int round = 0; round < 5; round++) {
+        t->now_ms += 300;
+        find_role(t, 0, 1, ROLE_STANDBY, 5000);
+        find_cause(t, 0, 2, CAUSE_TIMED_OUT);
+        find_cause(t, 0, 0, CAUSE_REFUSED);
+    }
+    int len = witness_votes(&t->core, 0, false, checks);
+    assert_int_equal(len, 4);
+    for (int i = 0; i < len; i++) {
+        assert_true(checks[i].passes);
+    }
+    free(t);
+}
+
 /* ---- neighbours ---- */
 
 /* d0 moves from n0 to n1, in that phase; d1's primary is on n1, with a standby on n2. */
@@ -1118,6 +1162,8 @@ int main(void)
         cmocka_unit_test(aged_evidence_waits_for_a_look_at_the_old_primary),
         cmocka_unit_test(an_old_primary_that_was_switched_on_again_voids_aged_evidence),
         cmocka_unit_test(no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_recorded),
+        cmocka_unit_test(a_standby_heard_once_since_the_failure_does_not_convict_by_its_silence),
+        cmocka_unit_test(a_standby_that_does_not_answer_has_no_voice),
         cmocka_unit_test(a_node_that_a_move_ends_on_is_not_fenced_for_its_neighbour),
         cmocka_unit_test(a_lost_candidates_fence_revokes_its_neighbours_permit),
         cmocka_unit_test(a_person_is_called_once_while_the_hold_changes_its_reason),
