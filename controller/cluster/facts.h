@@ -105,6 +105,14 @@ struct instance_fact {
     int standbys_len;
 };
 
+/*
+ * Living evidence against a fence (design §7): a PostgreSQL that runs there, and is not a standby,
+ * took the write or gave an answer that only a running one gives, however unwell ("too many
+ * connections", a sync stall, "shutting down"). A port that refuses or accepts and says nothing
+ * shows a machine at most; another cluster's answer shows nothing.
+ */
+bool fact_shows_life(const struct instance_fact *fact);
+
 /* One finding about one instance of a service (HTTP), or about a TCP port. */
 struct service_fact {
     uint64_t asked_ms;

@@ -233,9 +233,9 @@ bool retry_is_due(const struct core *core, int db)
     return d->awaits == 0 && d->retry_ms != 0 && core->now_ms >= d->retry_ms;
 }
 
-/* Who accepted a write that was asked for after the proof: the fenced instance, or the primary that
- * was fenced before it (design §7, failures.md G3). NULL: nobody. */
-static const char *living_node(const struct core *core, int db)
+/* Who showed life when asked after the proof: the fenced instance, or the primary that was fenced
+ * before it (design §7, failures.md G3); `text`, unless NULL, gets how. NULL: nobody. */
+static const char *living_node(const struct core *core, int db, char *text, size_t size)
 {
     const struct move_record *move = core_move_of(core, db);
     const struct database_state *d = &core->databases[db];
@@ -243,16 +243,22 @@ static const char *living_node(const struct core *core, int db)
                                  move == NULL ? "" : move->from};
     for (int n = 0; n < 2; n++) {
         int i = node_instance(core, db, nodes[n]);
-        if (i >= 0 && d->instances[i].fact.wrote && d->instances[i].fact.asked_ms > d->proven_ms) {
-            return nodes[n];
+        if (i < 0 || d->instances[i].lived_ms <= d->proven_ms) {
+            continue;
         }
+        if (text != NULL && d->instances[i].lived_as == CAUSE_OK) {
+            text_copy(text, size, "accepted a write");
+        } else if (text != NULL) {
+            text_format(text, size, "answered (%s)", cause_names[d->instances[i].lived_as]);
+        }
+        return nodes[n];
     }
     return NULL;
 }
 
 bool the_old_primary_lives(const struct core *core, int db)
 {
-    return living_node(core, db) != NULL;
+    return living_node(core, db, NULL, 0) != NULL;
 }
 
 /*
@@ -340,22 +346,39 @@ bool candidate_can_be_asked_again(const struct core *core, int db)
            old_primary_was_looked_at(core, db);
 }
 
+/*
+ * May automation give this candidate up? Not on one viewpoint (S11): every other controller must
+ * see it down too, as for a primary; but to have seen it in another life is a fact of its own.
+ * Somebody else must be able to take over, and its fence must take nothing from others (S12).
+ */
+static bool may_be_replaced(const struct core *core, int db, char *text, size_t size)
+{
+    const struct move_record *move = core_move_of(core, db);
+    int i = node_instance(core, db, move->candidate);
+    int node = definition_node(&core->def, move->candidate);
+    struct choice choice;
+    candidate_choose(core, db, false, &choice);
+    if (choice.chosen < 0 || choice.chosen == i) {
+        text_copy(text, size, "nobody else may take over");
+        return false;
+    }
+    bool restarted = candidate_restarted(core, db);
+    if (!restarted && (core->now_ms < core->observe_until_ms || core->blind)) {
+        text_copy(text, size, "this controller cannot trust what it sees");
+        return false;
+    }
+    return (restarted || witness_peers_agree(core, db, i, text, size)) &&
+           node_needed_by(core, db, node, text, size) < 0 &&
+           (move->forced || node_held_by(core, db, node, text, size) < 0);
+}
+
 bool candidate_is_lost(const struct core *core, int db)
 {
     const struct instance_state *state = candidate_state(core, db);
-    struct choice choice;
+    char text[REASON_SIZE];
     bool lost =
         state != NULL && (state->health.is == OPINION_DOWN || candidate_restarted(core, db));
-    if (!lost || core->databases[db].awaits != 0) {
-        return false;
-    }
-    char text[REASON_SIZE];
-    candidate_choose(core, db, false, &choice);
-    const struct move_record *move = core_move_of(core, db);
-    int node = definition_node(&core->def, move->candidate);
-    return choice.chosen >= 0 &&
-           strcmp(instance_node(core, db, choice.chosen), move->candidate) != 0 &&
-           node_needed_by(core, db, node, text, sizeof text) < 0;
+    return lost && core->databases[db].awaits == 0 && may_be_replaced(core, db, text, sizeof text);
 }
 
 bool promotion_runs_late(const struct core *core, int db)
@@ -860,14 +883,15 @@ void cancel_evidence(struct core *core, int db)
     struct move_record *move = core_move(core, db);
     char key[NAME_SIZE * 2];
     char text[REASON_SIZE];
-    const char *living = living_node(core, db);
+    char how[TEXT_SIZE];
+    const char *living = living_node(core, db, how, sizeof how);
     /* What was proven in another life may have been true, and the node switched on again since. */
     bool lied = d->revoked_ms != 0 && living == move->fence_node;
     if (living != move->fence_node) {
         text_copy(move->fence_node, sizeof move->fence_node, living);
     }
     note(core, NOTE_ERROR, "R-V10", db, -1, -1,
-         "%s accepted a write after it was proven fenced: the proof is void", move->fence_node);
+         "%s %s after it was proven fenced: the proof is void", move->fence_node, how);
     if (lied) {
         distrust_level(core, db, move);
     }
@@ -878,8 +902,9 @@ void cancel_evidence(struct core *core, int db)
     d->revoked_ms = d->revoked_ms != 0 ? d->revoked_ms : core->now_ms; /* as in take_up_fence */
     d->retry_ms = core->now_ms + PROMOTE_RETRY_MS;
     alarm_key(key, "fence", core->def.databases[db].name);
-    text_format(text, sizeof text, "%s: the fence of %s %s: it accepted a write afterwards",
-                core->def.databases[db].name, move->fence_node, lied ? "lied" : "did not last");
+    text_format(text, sizeof text, "%s: the fence of %s %s: it %s afterwards",
+                core->def.databases[db].name, move->fence_node, lied ? "lied" : "did not last",
+                how);
     alarm_renew(core, db_group(core, db), key,
                 "cut its power by hand, then: failoverctl confirm-fenced", text);
     await_save(core, db, dirty_group(core, db_group(core, db)));
@@ -1011,6 +1036,8 @@ void record_primary(struct core *core, int db)
     d->permit.timeline = record->timeline;
     d->step = 0;
     d->failure_ms = 0;
+    memset(d->suspect_lsn, 0, sizeof d->suspect_lsn); /* they were about another primary */
+    memset(d->suspect_asked_ms, 0, sizeof d->suspect_asked_ms);
     d->primary_lsn_ms = 0;
     d->bytes_per_s = 0;
     alarm_key(key, "promotion", core->def.databases[db].name);
@@ -1048,13 +1075,17 @@ void call_for_promotion(struct core *core, int db)
     const struct move_record *move = core_move_of(core, db);
     const struct instance_state *state = candidate_state(core, db);
     char key[NAME_SIZE * 2];
+    char why[REASON_SIZE];
+    if (may_be_replaced(core, db, why, sizeof why)) {
+        text_copy(why, sizeof why, "this controller does not see it down");
+    }
     state_of(core, db)->late_noted = true;
     alarm_key(key, "promotion", core->def.databases[db].name);
     alarm_set(
         core, db_group(core, db), true, key, "failoverctl status",
-        "%s: the promotion of %s does not complete (%s: %.100s), and nobody else may take over",
+        "%s: the promotion of %s does not complete (%s: %.60s), and it is not given up: %.120s",
         core->def.databases[db].name, move->candidate, cause_names[state->health.cause],
-        state->detail);
+        state->detail, why);
 }
 
 void begin_redirect(struct core *core, int db)
@@ -1154,18 +1185,20 @@ void park(struct core *core, int db)
 {
     char key[NAME_SIZE * 2];
     char why[REASON_SIZE];
+    char how[TEXT_SIZE];
     struct move_record *move = core_move(core, db);
     struct database_state *d = state_of(core, db);
+    const char *living = move == NULL ? NULL : living_node(core, db, how, sizeof how);
     if (move != NULL && move->parked[0] != '\0') {
         text_copy(why, sizeof why, move->parked);
     } else if (move != NULL && core->event->type == EV_LOADED && move->lives >= LIVES_MAX) {
         text_format(why, sizeof why, "step %s has ended %u leaders", move_phase_names[move->phase],
                     move->lives);
-    } else if (core->event->type != EV_LOADED && move != NULL && living_node(core, db) != NULL) {
+    } else if (core->event->type != EV_LOADED && living != NULL) {
         text_format(why, sizeof why,
-                    "%s accepted a write after it was proven fenced, and %s may be promoted: two "
+                    "%s %s after it was proven fenced, and %s may be promoted: two "
                     "primaries could live",
-                    living_node(core, db), move->candidate);
+                    living, how, move->candidate);
     } else if (core->event->type == EV_LOADED) {
         text_copy(why, sizeof why,
                   "its permit and its group's record contradict each other, or one is missing");

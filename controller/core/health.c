@@ -168,6 +168,10 @@ void instance_take(struct core *core, int db, int instance, const struct instanc
     bool changed = health_take(&state->health, definition_profile(&core->def), cause,
                                fact->asked_ms, fact->answered_ms);
     text_copy(state->detail, sizeof state->detail, fact->detail);
+    if (fact_shows_life(fact)) {
+        state->lived_ms = fact->asked_ms;
+        state->lived_as = cause;
+    }
     if (fact->answered) {
         if (fact->role == ROLE_STANDBY) {
             take_standby_wal(d, state, fact);

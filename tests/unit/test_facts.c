@@ -101,6 +101,26 @@ static void only_silence_and_an_end_can_be_a_failure_of_the_primary(void **state
     }
 }
 
+static void only_an_answer_that_no_standby_gave_shows_that_a_primary_lives(void **state)
+{
+    (void)state;
+    static const enum cause silent[] = {CAUSE_NEVER_PROBED, CAUSE_REFUSED,      CAUSE_TIMED_OUT,
+                                        CAUSE_CUT,          CAUSE_HUNG,         CAUSE_PROBER,
+                                        CAUSE_IN_RECOVERY,  CAUSE_WRONG_SYSTEM, CAUSE_BAD_ANSWER};
+    for (int cause = 0; cause < CAUSES; cause++) {
+        struct instance_fact fact = {.cause = (enum cause)cause, .wrote = cause == CAUSE_OK};
+        bool is_silent = false;
+        for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++) {
+            is_silent = is_silent || silent[i] == fact.cause;
+        }
+        assert_int_equal(fact_shows_life(&fact), !is_silent);
+        fact.answered = true;
+        fact.role = ROLE_STANDBY;
+        fact.wrote = false;
+        assert_false(fact_shows_life(&fact));
+    }
+}
+
 static void a_profile_tolerates_a_stall_and_probes_within_its_lease(void **state)
 {
     (void)state;
@@ -155,6 +175,7 @@ int main(void)
         cmocka_unit_test(an_lsn_is_printed_without_leading_zeros_and_read_back),
         cmocka_unit_test(every_cause_has_a_name_and_a_class),
         cmocka_unit_test(only_silence_and_an_end_can_be_a_failure_of_the_primary),
+        cmocka_unit_test(only_an_answer_that_no_standby_gave_shows_that_a_primary_lives),
         cmocka_unit_test(a_profile_tolerates_a_stall_and_probes_within_its_lease),
         cmocka_unit_test(names_are_found_by_their_whole_text),
     };
