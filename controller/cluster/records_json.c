@@ -244,6 +244,7 @@ static const struct field target_fields[] = {
     { "age_ms", FIELD_COUNT, AT(target_view, age_ms) },
     { "since_ms", FIELD_COUNT, AT(target_view, since_ms) },
     { "writable", FIELD_BOOL, AT(target_view, writable), .optional = true },
+    { "lives_after", FIELD_NUMBER, AT(target_view, lives_after), NATURAL, .optional = true },
 };
 SHAPE(target);
 

@@ -233,25 +233,32 @@ bool retry_is_due(const struct core *core, int db)
     return d->awaits == 0 && d->retry_ms != 0 && core->now_ms >= d->retry_ms;
 }
 
-/* Who showed life when asked after the proof: the fenced instance, or the primary that was fenced
- * before it (design §7, failures.md G3); `text`, unless NULL, gets how. NULL: nobody. */
+/*
+ * Who showed life when asked after the proof: the fenced instance, or the primary that was fenced
+ * before it (design §7, failures.md G3); `text`, unless NULL, gets how. NULL: nobody. This
+ * controller's own findings are later by its clock; another's are when it had seen the record of
+ * the proof before it asked, by etcd's order.
+ */
 static const char *living_node(const struct core *core, int db, char *text, size_t size)
 {
     const struct move_record *move = core_move_of(core, db);
     const struct database_state *d = &core->databases[db];
-    const char *const nodes[] = {move == NULL ? "" : move->fence_node,
-                                 move == NULL ? "" : move->from};
-    for (int n = 0; n < 2; n++) {
-        int i = node_instance(core, db, nodes[n]);
-        if (i < 0 || d->instances[i].lived_ms <= d->proven_ms) {
+    for (int i = 0; move != NULL && i < core->def.databases[db].instances_len; i++) {
+        const struct instance_state *state = &d->instances[i];
+        const char *node = instance_node(core, db, i);
+        bool own = state->lived_ms > d->proven_ms;
+        const char *by = own ? NULL : witness_of_life(core, db, node, d->proven_revision);
+        if (!was_fenced(move, node) || (!own && by == NULL)) {
             continue;
         }
-        if (text != NULL && d->instances[i].lived_as == CAUSE_OK) {
+        if (text != NULL && by != NULL) {
+            text_format(text, size, "was found alive by controller %s", by);
+        } else if (text != NULL && state->lived_as == CAUSE_OK) {
             text_copy(text, size, "accepted a write");
         } else if (text != NULL) {
-            text_format(text, size, "answered (%s)", cause_names[d->instances[i].lived_as]);
+            text_format(text, size, "answered (%s)", cause_names[state->lived_as]);
         }
-        return nodes[n];
+        return node;
     }
     return NULL;
 }
@@ -474,6 +481,9 @@ static void forget_plan(struct database_state *d)
     d->revoked_ms = 0;
     d->revoked_revision = 0;
     d->proven_ms = 0;
+    d->proven_revision = 0;
+    d->tried_wall_ms = 0;
+    d->tried_after_ms = 0;
     d->promote_tries = 0;
     d->forced = false;
     d->accept_loss_bytes = 0;
@@ -886,8 +896,8 @@ void cancel_evidence(struct core *core, int db)
     char how[TEXT_SIZE];
     const char *living = living_node(core, db, how, sizeof how);
     /* What was proven in another life may have been true, and the node switched on again since. */
-    bool lied = d->revoked_ms != 0 && living == move->fence_node;
-    if (living != move->fence_node) {
+    bool lied = d->revoked_ms != 0 && strcmp(living, move->fence_node) == 0;
+    if (strcmp(living, move->fence_node) != 0) {
         text_copy(move->fence_node, sizeof move->fence_node, living);
     }
     note(core, NOTE_ERROR, "R-V10", db, -1, -1,
@@ -898,6 +908,7 @@ void cancel_evidence(struct core *core, int db)
     move->phase = PHASE_FENCE;
     move->evidence_len = 0;
     d->proven_ms = 0;
+    d->proven_revision = 0;
     d->level = 0;
     d->revoked_ms = d->revoked_ms != 0 ? d->revoked_ms : core->now_ms; /* as in take_up_fence */
     d->retry_ms = core->now_ms + PROMOTE_RETRY_MS;
@@ -1064,6 +1075,7 @@ void refence(struct core *core, int db)
     d->permit.state = PERMIT_REVOKED;
     d->lying_levels = 0;
     d->proven_ms = 0;
+    d->proven_revision = 0;
     d->step = 0;
     dirty_permit(core, db);
     await_save(core, db, dirty_group(core, db_group(core, db)));
@@ -1247,6 +1259,7 @@ void take_up_choice(struct core *core, int db)
     d->revoked_revision = d->permit_revision;
     d->revoked_ms = 0;           /* the evidence is of another life: old_primary_was_looked_at() */
     d->proven_ms = core->now_ms; /* later than the recorded evidence: standbys are heard anew */
+    d->proven_revision = core->groups[db_group(core, db)].revision;
     probe_all(core, db);
 }
 
@@ -1257,6 +1270,7 @@ void take_up_promotion(struct core *core, int db)
     one_more_life(core, db);
     d->revoked_ms = 0;
     d->proven_ms = core->now_ms;
+    d->proven_revision = core->groups[db_group(core, db)].revision;
     d->retry_ms = core->now_ms;
     probe_all(core, db);
 }

@@ -58,7 +58,8 @@ bool core_take_permit(struct core *core, const struct permit_record *permit, int
     return true;
 }
 
-bool core_take_group(struct core *core, const struct group_record *group, int64_t mod_revision)
+bool core_take_group(struct core *core, const struct group_record *group, int64_t mod_revision,
+                     uint64_t now_ms)
 {
     int g = definition_group(&core->def, group->name);
     if (g < 0) {
@@ -67,6 +68,7 @@ bool core_take_group(struct core *core, const struct group_record *group, int64_
     core->groups[g].record = *group;
     core->groups[g].known = true;
     core->groups[g].revision = mod_revision;
+    core->groups[g].seen_ms = now_ms;
     return true;
 }
 
@@ -358,6 +360,35 @@ static void review_blindness(struct core *core)
     }
 }
 
+/*
+ * A fence was proven, and the record says so: every controller tries a write to what was fenced, at
+ * once and beside the next steps (design §7). Once for each proof, and again by whoever takes over.
+ */
+static void review_proof(struct core *core, int db)
+{
+    const uint64_t proven = BIT(DB_CHOOSING) | BIT(DB_CHOICE_WAIT) | BIT(DB_GRANTING) |
+                            BIT(DB_PROMOTING) | BIT(DB_PROMOTE_WAIT);
+    struct database_state *d = &core->databases[db];
+    const struct move_record *move = proven_move(core, db);
+    if (move == NULL || (core->leading && (proven & BIT(d->state)) == 0)) {
+        return;
+    }
+    const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
+    if (d->tried_wall_ms == last->wall_ms && d->tried_after_ms == last->after_ms) {
+        return;
+    }
+    d->tried_wall_ms = last->wall_ms;
+    d->tried_after_ms = last->after_ms;
+    for (int i = 0; i < core->def.databases[db].instances_len; i++) {
+        if (was_fenced(move, instance_node(core, db, i))) {
+            struct effect *effect = effect_add(core, EFFECT_TRY_WRITE);
+            effect->deadline_ms = core->now_ms + TRY_WRITE_MS;
+            effect->probe.database = db;
+            effect->probe.instance = i;
+        }
+    }
+}
+
 static void review(struct core *core)
 {
     review_blindness(core);
@@ -375,6 +406,9 @@ static void review(struct core *core)
         alarms_review(core);
         routes_review(core);
         save_flush(core);
+    }
+    for (int db = 0; db < core->def.databases_len; db++) {
+        review_proof(core, db);
     }
 }
 
@@ -456,6 +490,16 @@ static void take_instance(struct core *core, const struct core_event *event)
     }
 }
 
+static void take_tried(struct core *core, const struct core_event *event)
+{
+    int db = event->instance.database;
+    int i = event->instance.instance;
+    if (db >= 0 && db < core->def.databases_len && i >= 0 &&
+        i < core->def.databases[db].instances_len) {
+        life_take(core, db, i, &event->instance.fact);
+    }
+}
+
 static void take_service(struct core *core, const struct core_event *event)
 {
     int s = event->service.service;
@@ -519,6 +563,7 @@ static void handle(struct core *core, const struct core_event *event)
         break;
     case EV_STALL: take_stall(core); break;
     case EV_INSTANCE: take_instance(core, event); break;
+    case EV_WRITE_TRIED: take_tried(core, event); break;
     case EV_SERVICE: take_service(core, event); break;
     case EV_SAVED:
         if (core->leading && event->save.ticket == core->ticket_in_flight &&
@@ -620,6 +665,7 @@ void core_view(struct core *core, uint64_t now_ms, struct controller_record *ret
             const struct instance_fact *fact = &core->databases[db].instances[i].fact;
             target->writable =
                 health->cause == CAUSE_OK && fact->role == ROLE_PRIMARY && fact->wrote;
+            target->lives_after = core->databases[db].instances[i].lived_after;
         }
     }
 }

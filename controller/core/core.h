@@ -88,6 +88,7 @@ struct instance_state {
     uint64_t receive_moved_ms; /* standby: when its received WAL was last seen to advance */
     uint64_t lived_ms;         /* when the latest finding that shows it alive, and no standby, was
                                   asked for; 0: never (facts.h, fact_shows_life) */
+    int64_t lived_after;       /* follower: target_view.lives_after */
     enum cause lived_as;       /* of that finding; CAUSE_OK: it took a write */
     uint32_t still_findings;   /* standby: in a row, all asked for after the fence was proven, with
                                   one WAL end */
@@ -159,6 +160,10 @@ struct database_state {
     uint64_t retry_ms;   /* the next attempt of what failed; 0: none */
     uint64_t revoked_ms; /* when this life's revoking write was acknowledged or confirmed */
     int64_t revoked_revision;
+    int64_t
+        proven_revision; /* of the record that held it first, as far as this life knows; 0: none */
+    int64_t tried_wall_ms; /* of the evidence whose fenced node was last tried (EFFECT_TRY_WRITE) */
+    uint32_t tried_after_ms;
     uint64_t proven_ms; /* when evidence was recorded (or loaded): standbys are heard after it */
     int promote_tries;
 
@@ -182,6 +187,7 @@ struct group_state {
     struct group_record record;
     bool known;
     int64_t revision;
+    uint64_t seen_ms; /* when this revision of the record was taken from the store */
     bool dirty;
     struct incident_record incident; /* the latest one */
     bool incident_known;
@@ -214,10 +220,12 @@ enum effect_type {
     EFFECT_CANCEL,  /* the step with this id, if it still runs; no outcome will be listened to */
     EFFECT_CANCEL_ALL, /* every fence, promotion and route operation */
     EFFECT_PROBE_NOW,  /* probe this instance now, without waiting for its interval */
-    EFFECT_PUBLISH,    /* publish core_view() now: an opinion changed */
-    EFFECT_CALL,       /* run the one configured command for this alarm, once */
-    EFFECT_RESIGN,     /* give up leadership (blind while another sees) */
-    EFFECT_NOTE,       /* a line for the log, the events and whoever asks why */
+    EFFECT_TRY_WRITE, /* try a write to this instance now, beside its probes and within deadline_ms:
+                         EV_WRITE_TRIED */
+    EFFECT_PUBLISH,   /* publish core_view() now: an opinion changed */
+    EFFECT_CALL,      /* run the one configured command for this alarm, once */
+    EFFECT_RESIGN,    /* give up leadership (blind while another sees) */
+    EFFECT_NOTE,      /* a line for the log, the events and whoever asks why */
 };
 
 #define SAVE_ITEMS_MAX (2 * GROUPS_MAX + DATABASES_MAX + REQUESTS_MAX)
@@ -236,7 +244,7 @@ struct route_wish {
 struct effect {
     enum effect_type type;
     uint32_t step;        /* FENCE, PROMOTE, ROUTES, CANCEL: its id, given back with the outcome */
-    uint64_t deadline_ms; /* FENCE, PROMOTE, ROUTES: by then it must have ended */
+    uint64_t deadline_ms; /* FENCE, PROMOTE, ROUTES, TRY_WRITE: by then it must have ended */
     union {
         struct {
             uint32_t ticket;
@@ -259,7 +267,7 @@ struct effect {
         } routes;
         struct {
             int database, instance;
-        } probe;
+        } probe; /* and TRY_WRITE */
         struct {
             int group;
             struct alarm_record alarm;
@@ -289,6 +297,7 @@ enum core_event_type {
     EV_NOT_LEADING, /* lost, or may no longer act */
     EV_STALL,       /* this process did not run for a while: observe before acting */
     EV_INSTANCE,
+    EV_WRITE_TRIED, /* as EV_INSTANCE; only life that it shows counts */
     EV_SERVICE,
     EV_PEER, /* core_take_peer was called */
     EV_SAVED,
@@ -412,7 +421,8 @@ bool core_take_definition(struct core *core, const struct definition *def, int64
 /* Forget all records (before a reload). */
 void core_forget_records(struct core *core);
 bool core_take_permit(struct core *core, const struct permit_record *permit, int64_t mod_revision);
-bool core_take_group(struct core *core, const struct group_record *group, int64_t mod_revision);
+bool core_take_group(struct core *core, const struct group_record *group, int64_t mod_revision,
+                     uint64_t now_ms);
 bool core_take_incident(struct core *core, const struct incident_record *incident,
                         int64_t mod_revision, uint64_t now_ms, int64_t wall_ms);
 /* False: every slot is taken; offer it again after the next step. */

@@ -160,6 +160,23 @@ static void take_primary_wal(struct database_state *d, const struct instance_fac
     d->primary_lsn_ms = fact->answered_ms;
 }
 
+void life_take(struct core *core, int db, int instance, const struct instance_fact *fact)
+{
+    struct instance_state *state = &core->databases[db].instances[instance];
+    const struct group_state *group = &core->groups[db_group(core, db)];
+    const struct move_record *move = proven_move(core, db);
+    if (!fact_shows_life(fact) || fact->asked_ms < state->lived_ms) {
+        return;
+    }
+    state->lived_ms = fact->asked_ms;
+    state->lived_as = fact->cause;
+    if (!core->leading && move != NULL && was_fenced(move, instance_node(core, db, instance)) &&
+        fact->asked_ms >= group->seen_ms && state->lived_after != group->revision) {
+        state->lived_after = group->revision;
+        effect_add(core, EFFECT_PUBLISH);
+    }
+}
+
 void instance_take(struct core *core, int db, int instance, const struct instance_fact *fact)
 {
     struct database_state *d = &core->databases[db];
@@ -168,10 +185,7 @@ void instance_take(struct core *core, int db, int instance, const struct instanc
     bool changed = health_take(&state->health, definition_profile(&core->def), cause,
                                fact->asked_ms, fact->answered_ms);
     text_copy(state->detail, sizeof state->detail, fact->detail);
-    if (fact_shows_life(fact)) {
-        state->lived_ms = fact->asked_ms;
-        state->lived_as = cause;
-    }
+    life_take(core, db, instance, fact);
     if (fact->answered) {
         if (fact->role == ROLE_STANDBY) {
             take_standby_wal(d, state, fact);

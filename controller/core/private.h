@@ -34,8 +34,9 @@ enum rule_event {
         RULE_EVENTS
 };
 
-#define PROMOTE_MS 30000 /* one attempt, with the replay that it has to finish */
-#define ROUTES_MS  1500  /* of one look at a proxy, with its changes */
+#define TRY_WRITE_MS 300   /* to a primary that was just proven fenced (design §7) */
+#define PROMOTE_MS   30000 /* one attempt, with the replay that it has to finish */
+#define ROUTES_MS    1500  /* of one look at a proxy, with its changes */
 
 typedef bool (*rule_guard)(const struct core *core, int db);
 typedef void (*rule_action)(struct core *core, int db);
@@ -91,6 +92,8 @@ void health_init(struct health *health, uint64_t now_ms);
 bool health_take(struct health *health, const struct profile *profile, enum cause cause,
                  uint64_t asked_ms, uint64_t answered_ms);
 void health_forget_failures(struct health *health);
+/* Does this finding show that a fenced instance lives? A follower's is for the leader to read. */
+void life_take(struct core *core, int db, int instance, const struct instance_fact *fact);
 void instance_take(struct core *core, int db, int instance, const struct instance_fact *fact);
 uint64_t fresh_limit_ms(const struct core *core); /* older findings are no evidence */
 bool core_is_blind(const struct core *core);
@@ -103,6 +106,9 @@ struct witness_verdict {
 void witness_ask(const struct core *core, int db, struct witness_verdict *ret);
 /* Every other controller that has a vote sees this instance down; else `text` says who does not. */
 bool witness_peers_agree(const struct core *core, int db, int instance, char *text, size_t size);
+/* Which controller found this instance alive after it had seen the record of that revision; NULL:
+ * none. */
+const char *witness_of_life(const struct core *core, int db, const char *node, int64_t revision);
 /*
  * Every vote: this controller's, each other's, each standby's. if_it_failed: would each be able to
  * convict the primary if it failed right now? Else: does it convict?
@@ -254,6 +260,10 @@ void record_burnt(const struct core *core, int db, struct database_record *recor
                   const char *node);
 bool sync_names_match(const char *names, const struct permit_record *permit);
 bool is_moving(const struct core *core, int db);
+/* The running move, when its record holds evidence and nobody is a new primary yet; else NULL. */
+const struct move_record *proven_move(const struct core *core, int db);
+/* Is it the node whose fence was proven, or the primary that was fenced before it? */
+bool was_fenced(const struct move_record *move, const char *node);
 uint64_t earlier(uint64_t a, uint64_t b);
 
 #endif

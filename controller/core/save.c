@@ -139,6 +139,8 @@ void save_accepted(struct core *core, uint32_t ticket, int64_t revision)
             if (d->state == DB_REVOKING) {
                 d->revoked_ms = core->now_ms;
                 d->revoked_revision = revision;
+            } else if (d->state == DB_PROVING) {
+                d->proven_revision = revision;
             }
             core_rules_run(core, db, ON_SAVED);
         }

@@ -230,6 +230,19 @@ void witness_ask(const struct core *core, int db, struct witness_verdict *ret)
                 cause_names[core->databases[db].instances[primary].health.cause]);
 }
 
+const char *witness_of_life(const struct core *core, int db, const char *node, int64_t revision)
+{
+    for (int p = 0; p < PEERS_MAX && revision > 0; p++) {
+        const struct peer_state *peer = &core->peers[p];
+        const struct target_view *target =
+            peer->used ? peer_target(peer, core->def.databases[db].name, node) : NULL;
+        if (target != NULL && target->lives_after >= revision) {
+            return peer->view.id;
+        }
+    }
+    return NULL;
+}
+
 bool witness_peers_agree(const struct core *core, int db, int instance, char *text, size_t size)
 {
     struct core_check checks[PEERS_MAX];

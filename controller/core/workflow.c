@@ -122,6 +122,20 @@ bool is_moving(const struct core *core, int db)
     return core_move_of(core, db) != NULL;
 }
 
+const struct move_record *proven_move(const struct core *core, int db)
+{
+    const struct move_record *move = core_move_of(core, db);
+    return move != NULL && move->evidence_len > 0 &&
+                   (move->phase == PHASE_CHOOSE || move->phase == PHASE_PROMOTE)
+               ? move
+               : NULL;
+}
+
+bool was_fenced(const struct move_record *move, const char *node)
+{
+    return strcmp(move->fence_node, node) == 0 || strcmp(move->from, node) == 0;
+}
+
 /* Howard Hinnant's days-to-civil, for an id that a person can read. */
 static void write_id(struct core *core, const char *group, char *to, size_t size)
 {

@@ -104,6 +104,7 @@ static void carry_out(struct daemon *d, const struct effect *effect)
     case EFFECT_CANCEL: acting_cancel(d, effect->step); break;
     case EFFECT_CANCEL_ALL: acting_cancel_all(d); break;
     case EFFECT_PROBE_NOW: probing_now(d, effect->probe.database, effect->probe.instance); break;
+    case EFFECT_TRY_WRITE: probing_try(d, effect); break;
     case EFFECT_PUBLISH: store_heartbeat(d); break;
     case EFFECT_CALL: acting_call(d, effect); break;
     case EFFECT_RESIGN:

@@ -53,6 +53,12 @@ struct target { /* of a probe */
     struct timer *timer;
 };
 
+struct try_run { /* a write that is tried once, on a connection of its own */
+    struct daemon *daemon;
+    int database, instance;
+    struct probe_pg *pg; /* NULL: free */
+};
+
 struct fence_run {
     struct daemon *daemon;
     struct fence_op *op; /* NULL: free */
@@ -125,6 +131,7 @@ struct daemon {
     /* probes */
     struct target *targets;
     int targets_len;
+    struct try_run tries[DATABASES_MAX * INSTANCES_MAX];
     bool probes_stale; /* made with secrets that have been read again since */
 
     /* acts */
@@ -164,6 +171,7 @@ void store_offer_definition(struct daemon *d);
 void probing_rebuild(struct daemon *d); /* for the core's definition */
 void probing_stop(struct daemon *d);
 void probing_now(struct daemon *d, int database, int instance);
+void probing_try(struct daemon *d, const struct effect *effect);
 void probing_expect(struct daemon *d); /* after a step: what the records now say of each target */
 
 /* acting.c */

@@ -128,6 +128,53 @@ static void add_service(struct daemon *d, int service, int instance)
     target->http = probe_http_new(d->http, &params);
 }
 
+/* ---- a write that is tried once ---- */
+
+static void drop_try(struct try_run *run)
+{
+    if (run->pg != NULL) {
+        probe_pg_free(run->pg);
+        run->pg = NULL;
+    }
+}
+
+static void on_tried(void *arg, const struct instance_fact *fact)
+{
+    struct try_run *run = arg;
+    struct core_event event = daemon_event(EV_WRITE_TRIED);
+    event.instance.database = run->database;
+    event.instance.instance = run->instance;
+    event.instance.fact = *fact;
+    struct daemon *d = run->daemon;
+    drop_try(run); /* and the fact with it */
+    daemon_post(d, &event);
+}
+
+void probing_try(struct daemon *d, const struct effect *effect)
+{
+    int db = effect->probe.database;
+    int instance = effect->probe.instance;
+    struct try_run *run = &d->tries[db * INSTANCES_MAX + instance];
+    uint64_t now = clock_now_ms();
+    uint64_t left = effect->deadline_ms > now ? effect->deadline_ms - now : 0;
+    char secret[SECRET_SIZE];
+    struct probe_pg_params params = {
+        .controller = d->local->id,
+        .deadline_ms = left > PROBE_PG_DEADLINE_MIN_MS ? (uint32_t)left : PROBE_PG_DEADLINE_MIN_MS,
+        .done = on_tried,
+        .arg = run};
+    drop_try(run);
+    *run = (struct try_run){.daemon = d, .database = db, .instance = instance};
+    daemon_pg_target(d, db, instance, secret, &params.target);
+    run->pg = probe_pg_new(d->loop, &params);
+    explicit_bzero(secret, sizeof secret);
+    const struct database_state *state = &d->core->databases[db];
+    probe_pg_expect(run->pg, ROLE_UNKNOWN, state->permit_known ? state->permit.system_id : 0);
+    probe_pg_ask(run->pg);
+}
+
+/* ---- all of them ---- */
+
 static int count_targets(const struct definition *def)
 {
     int len = 0;
@@ -176,6 +223,9 @@ void probing_stop(struct daemon *d)
             probe_http_free(target->http);
         }
         timer_free(target->timer);
+    }
+    for (int i = 0; i < DATABASES_MAX * INSTANCES_MAX; i++) {
+        drop_try(&d->tries[i]);
     }
     free(d->targets);
     d->targets = NULL;

@@ -174,7 +174,7 @@ static void take_group(struct daemon *d, const struct etcd_kv *kv)
     if (group_record_decode(kv->value, kv->value_len, group, &err) < 0) {
         complain(kv->key, &err);
     } else {
-        core_take_group(d->core, group, kv->mod_revision);
+        core_take_group(d->core, group, kv->mod_revision, clock_now_ms());
     }
     free(group);
 }

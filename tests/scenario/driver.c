@@ -102,6 +102,7 @@ static void cancel(struct controller *controller, uint32_t step)
 }
 
 static void probe_now(struct world *world, int c, int db, int instance);
+static void try_write(struct world *world, int c, const struct effect *effect);
 
 static void carry_out(struct world *world, int c, const struct effect *effect)
 {
@@ -118,6 +119,7 @@ static void carry_out(struct world *world, int c, const struct effect *effect)
     case EFFECT_PROBE_NOW:
         probe_now(world, c, effect->probe.database, effect->probe.instance);
         break;
+    case EFFECT_TRY_WRITE: try_write(world, c, effect); break;
     case EFFECT_PUBLISH: store_publish(world, c); break;
     case EFFECT_CALL: take_call(world, c, effect); break;
     case EFFECT_RESIGN:
@@ -393,6 +395,41 @@ static void probe_now(struct world *world, int c, int db, int instance)
             arm_probe(world, c, t);
         }
     }
+}
+
+/* A write on a connection of its own, with its own deadline: no schedule knows of it. */
+static void on_tried(struct world *world, const struct args *args)
+{
+    if (!alive(world, args) || put_off(world, on_tried, args)) {
+        return;
+    }
+    struct probing probing = {.asked_ms = args->n,
+                              .expected_system = 7000 + (uint64_t)args->a,
+                              .pg_life = world->pg[args->a][args->b].life};
+    struct target target = {.database = args->a, .service = -1, .instance = args->b};
+    struct args looked = *args;
+    struct core_event event = controller_event(world, args->controller, EV_WRITE_TRIED);
+    looked.memory = &probing;
+    look(world, &looked, &target, &event);
+    enum cause cause = event.instance.fact.cause;
+    bool silent = cause == CAUSE_TIMED_OUT || cause == CAUSE_HUNG || cause == CAUSE_SYNC_STALL;
+    if (silent && world->now_ms < args->m) {
+        world_at(world, args->m, on_tried, args);
+        return;
+    }
+    event.instance.fact.answered_ms = world->now_ms;
+    controller_post(world, args->controller, &event);
+}
+
+static void try_write(struct world *world, int c, const struct effect *effect)
+{
+    world_at(world, world->now_ms + DELAY_PROBE_MS, on_tried,
+             &(struct args){.controller = c,
+                            .life = world->controllers[c].life,
+                            .a = effect->probe.database,
+                            .b = effect->probe.instance,
+                            .n = world->now_ms,
+                            .m = effect->deadline_ms});
 }
 
 void controller_news(struct world *world, int db, int instance)

@@ -142,7 +142,7 @@ static void on_news(struct world *world, const struct args *args)
                              store->permits[args->b].key.mod_revision);
         } else if (args->a == WATCH_GROUP && store->groups[args->b].key.create_revision != 0) {
             core_take_group(core, &store->groups[args->b].value,
-                            store->groups[args->b].key.mod_revision);
+                            store->groups[args->b].key.mod_revision, world->now_ms);
         }
         break;
     case WATCH_INCIDENT:
@@ -190,7 +190,8 @@ static void take_all(struct world *world, int c)
     }
     for (int g = 0; g < world->def.groups_len; g++) {
         if (store->groups[g].key.create_revision != 0) {
-            core_take_group(core, &store->groups[g].value, store->groups[g].key.mod_revision);
+            core_take_group(core, &store->groups[g].value, store->groups[g].key.mod_revision,
+                            world->now_ms);
         }
     }
     for (int i = 0; i < STORE_INCIDENTS; i++) {

@@ -185,7 +185,7 @@ static inline struct core *shop_core(void)
     core_init(core, "ops2", SHOP_NOW_MS - 60000);
     core_take_definition(core, def, 42);
     free(def);
-    core_take_group(core, &group, 12);
+    core_take_group(core, &group, 12, core->now_ms);
     shop_permit(core);
     shop_see(core, 1, shop_standby_fact(SHOP_NOW_MS - 400, 4096));
     shop_see(core, 0, shop_primary_fact(SHOP_NOW_MS - 300, true));

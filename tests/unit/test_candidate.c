@@ -49,7 +49,7 @@ static void adopt_it(struct core *core)
     permit->state = PERMIT_GRANTED;
     permit->system_id = SYSTEM;
     permit->timeline = 1;
-    assert_true(core_take_group(core, group, 2));
+    assert_true(core_take_group(core, group, 2, core->now_ms));
     assert_true(core_take_permit(core, permit, 3));
     free(group);
     free(permit);

@@ -227,7 +227,7 @@ static struct move_record *moving_with(struct group_record *group, enum move_pha
 
 static void take_group(struct driven *t, struct group_record *group)
 {
-    assert_true(core_take_group(&t->core, group, ++t->revision));
+    assert_true(core_take_group(&t->core, group, ++t->revision, t->now_ms));
     free(group);
 }
 
@@ -874,6 +874,124 @@ static void no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_rec
     free(t);
 }
 
+/* ---- a write is tried after the proof ---- */
+
+/* Fails, is fenced, and the proof is recorded; the effects of that are in t->effects. */
+static void prove(struct driven *t)
+{
+    refuse_primary(t, 0, 6);
+    assert_int_equal(state(t, 0)->state, DB_REVOKING);
+    accept_saves(t);
+    assert_int_equal(state(t, 0)->state, DB_FENCING);
+    t->now_ms += 300;
+    report_fence(t, state(t, 0)->step, FENCED_PROVEN, "off");
+    assert_null(find_effect(t, EFFECT_TRY_WRITE)); /* not before it is recorded */
+    t->now_ms += 3;
+    accept_save(t);
+    assert_int_equal(state(t, 0)->state, DB_CHOOSING);
+}
+
+static void take_view_of(struct driven *t, const char *node, int64_t lives_after)
+{
+    struct controller_record *view = calloc(1, sizeof *view);
+    assert_non_null(view);
+    snprintf(view->id, NAME_SIZE, "ops2");
+    view->config_revision = 1;
+    view->targets_len = 1;
+    snprintf(view->targets[0].database, NAME_SIZE, "d0");
+    snprintf(view->targets[0].node, NAME_SIZE, "%s", node);
+    view->targets[0].lives_after = lives_after;
+    core_take_peer(&t->core, "ops2", view, t->now_ms);
+    free(view);
+    struct core_event event = event_of(t, EV_PEER);
+    step(t, &event);
+}
+
+static void the_leader_tries_a_write_as_soon_as_the_proof_is_recorded(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    prove(t);
+    const struct effect *effect = find_effect(t, EFFECT_TRY_WRITE);
+    assert_non_null(effect);
+    assert_int_equal(count_effects(t, EFFECT_TRY_WRITE), 1);
+    assert_int_equal(effect->probe.instance, 0);
+    assert_int_equal(effect->deadline_ms, t->now_ms + 300);
+    tick(t);
+    assert_null(find_effect(t, EFFECT_TRY_WRITE)); /* once for each proof */
+    struct core_event tried = found(t, 0, 0, ROLE_PRIMARY, 6000);
+    tried.type = EV_WRITE_TRIED;
+    tried.instance.fact.asked_ms = t->now_ms;
+    step(t, &tried);
+    assert_int_equal(state(t, 0)->state, DB_FENCE_WAIT);
+    free(t);
+}
+
+static void a_try_that_fails_changes_no_opinion(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    prove(t);
+    struct health before = state(t, 0)->instances[0].health;
+    struct core_event tried = event_of(t, EV_WRITE_TRIED);
+    tried.instance.fact.asked_ms = t->now_ms;
+    tried.instance.fact.answered_ms = t->now_ms + 300;
+    tried.instance.fact.cause = CAUSE_TIMED_OUT;
+    step(t, &tried);
+    assert_memory_equal(&before, &state(t, 0)->instances[0].health, sizeof before);
+    assert_int_equal(state(t, 0)->state, DB_CHOOSING);
+    free(t);
+}
+
+static void another_controllers_finding_counts_when_it_had_seen_the_record_of_the_proof(
+    void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    prove(t);
+    int64_t proven = t->core.groups[0].revision;
+    take_view_of(t, "n0", 0);
+    take_view_of(t, "n0", proven - 1);
+    take_view_of(t, "n1", proven); /* the candidate lives: good */
+    assert_int_equal(state(t, 0)->state, DB_CHOOSING);
+    take_view_of(t, "n0", proven);
+    assert_int_equal(state(t, 0)->state, DB_FENCE_WAIT);
+    assert_int_equal(core_move_of(&t->core, 0)->evidence_len, 0);
+    free(t);
+}
+
+static void a_follower_tries_a_write_when_it_reads_of_the_proof_and_says_what_it_found(
+    void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    struct controller_record *view = calloc(1, sizeof *view);
+    struct group_record *group = group_with(t, 0);
+    assert_non_null(view);
+    take_permit(t, 0, PERMIT_REVOKED, "n0");
+    struct move_record *move = moving_with(group, PHASE_CHOOSE);
+    move->evidence[0].wall_ms = WALL_MS;
+    t->now_ms += 1000;
+    find_role(t, 0, 0, ROLE_PRIMARY, 5000); /* asked for before: it says nothing about the proof */
+    take_group(t, group);
+    tick(t);
+    const struct effect *effect = find_effect(t, EFFECT_TRY_WRITE);
+    assert_non_null(effect);
+    assert_int_equal(effect->probe.instance, 0);
+    core_view(&t->core, t->now_ms, view);
+    assert_int_equal(view->targets[0].lives_after, 0);
+    struct core_event tried = found(t, 0, 0, ROLE_PRIMARY, 6000);
+    tried.type = EV_WRITE_TRIED;
+    tried.instance.fact.asked_ms = t->now_ms;
+    step(t, &tried);
+    assert_non_null(find_effect(t, EFFECT_PUBLISH));
+    core_view(&t->core, t->now_ms, view);
+    assert_int_equal(view->targets[0].lives_after, t->core.groups[0].revision);
+    assert_int_equal(view->targets[1].lives_after, 0);
+    free(view);
+    free(t);
+}
+
 /* ---- believing a failure ---- */
 
 static void a_standby_heard_once_since_the_failure_does_not_convict_by_its_silence(void **unused)
@@ -1162,6 +1280,12 @@ int main(void)
         cmocka_unit_test(aged_evidence_waits_for_a_look_at_the_old_primary),
         cmocka_unit_test(an_old_primary_that_was_switched_on_again_voids_aged_evidence),
         cmocka_unit_test(no_order_goes_out_when_the_old_primary_writes_while_the_grant_is_recorded),
+        cmocka_unit_test(the_leader_tries_a_write_as_soon_as_the_proof_is_recorded),
+        cmocka_unit_test(a_try_that_fails_changes_no_opinion),
+        cmocka_unit_test(
+            another_controllers_finding_counts_when_it_had_seen_the_record_of_the_proof),
+        cmocka_unit_test(
+            a_follower_tries_a_write_when_it_reads_of_the_proof_and_says_what_it_found),
         cmocka_unit_test(a_standby_heard_once_since_the_failure_does_not_convict_by_its_silence),
         cmocka_unit_test(a_standby_that_does_not_answer_has_no_voice),
         cmocka_unit_test(a_node_that_a_move_ends_on_is_not_fenced_for_its_neighbour),

@@ -57,7 +57,7 @@ static int set_up(void **state)
     revision = 100;
     fences = 0;
     step((struct core_event){.type = EV_LEADING, .leading = {.term = 50}});
-    core_take_group(core, &group, 12);
+    core_take_group(core, &group, 12, core->now_ms);
     shop_permit(core);
     step((struct core_event){.type = EV_LOADED});
     look();

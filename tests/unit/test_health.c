@@ -218,7 +218,7 @@ static struct core *one_database(void)
     strcpy(group->databases[0].database, "payments");
     strcpy(group->databases[0].primary, "a");
     group->databases_len = 1;
-    assert_true(core_take_group(core, group, 2));
+    assert_true(core_take_group(core, group, 2, core->now_ms));
     free(group);
     free(def);
     return core;

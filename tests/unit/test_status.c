@@ -169,7 +169,7 @@ static void sync_that_postgresql_does_not_enforce_is_said_so(void **state)
     (void)state;
     struct group_record group = shop_group();
     group.databases[0].sync_enforced = false;
-    core_take_group(core, &group, 13);
+    core_take_group(core, &group, 13, core->now_ms);
     render();
     is_text(DB "durability", "sync declared, not enforced");
 }
@@ -206,7 +206,7 @@ static void a_move_is_shown_with_its_phase_and_evidence(void **state)
     move->evidence[0].kind = EVIDENCE_OPERATOR;
     snprintf(move->evidence[0].node, NAME_SIZE, "pay-east");
     snprintf(move->evidence[0].detail, REASON_SIZE, "ab: pulled the cords");
-    core_take_group(core, &group, 13);
+    core_take_group(core, &group, 13, core->now_ms);
     render();
     is_text(DB "move.phase", move_phase_names[PHASE_CHOOSE]);
     is_text(DB "move.from", "pay-east");
@@ -229,7 +229,7 @@ static void a_pause_and_an_alarm_are_shown_with_who_why_and_since_when(void **st
     snprintf(group.alarms[0].command, REASON_SIZE, "failoverctl confirm-fenced pay-east");
     group.alarms[0].since_wall_ms = SHOP_WALL_MS - 90500;
     group.alarms[0].wakes = true;
-    core_take_group(core, &group, 13);
+    core_take_group(core, &group, 13, core->now_ms);
     render();
     is_text("groups.0.paused.by", "ab");
     is_text("groups.0.paused.reason", "maintenance");
