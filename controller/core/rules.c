@@ -19,6 +19,7 @@
      BIT(DB_CLOSING))
 #define ANY              ((BIT(DB_STATES) - 1) & ~BIT(DB_OBSERVING))
 #define BEFORE_THE_FENCE (BIT(DB_NORMAL) | BIT(DB_SUSPECT) | BIT(DB_HELD))
+#define HAS_PRIMARY      (BEFORE_THE_FENCE | BIT(DB_REDIRECTING) | BIT(DB_VERIFYING))
 #define HAS_PROOF        (BIT(DB_CHOOSING) | BIT(DB_CHOICE_WAIT))
 #define WHEN(guard)      guard, #guard
 #define ACT(action)      action, #action
@@ -50,12 +51,12 @@ static const struct core_rule rules[] = {
   { "R-F6",  BEFORE_THE_FENCE,       ON_JOINED,         WHEN(always),                     DB_REVOKING,      ACT(join),                "a fence names every instance on its node: this one moves too" },
   { "R-F7",  BEFORE_THE_FENCE,       ON_FORCED,         WHEN(always),                     DB_REVOKING,      ACT(revoke),              "a person is not asked for witnesses; fence and candidate still hold" },
   /* a fence lasts */
-  { "R-I1",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(an_intruder_writes),         STAY,             ACT(say_intruder),        "an instance takes writes without being the recorded primary: recorded, and a person is called" },
-  { "R-I2",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(a_refence_runs_late),        STAY,             ACT(next_refence),        "no report by its deadline: the next level" },
-  { "R-I3",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(an_intruder_may_be_fenced),  STAY,             ACT(fence_intruder),      "a fence lasts: it is fenced again, within a limit" },
-  { "R-I4",  BEFORE_THE_FENCE,       ON_FENCE_PROVEN,   WHEN(always),                     STAY,             ACT(intruder_fenced),     "the instance that came back is fenced again" },
-  { "R-I5",  BEFORE_THE_FENCE,       ON_FENCE_FAILED,   WHEN(always),                     STAY,             ACT(next_refence),        "no proof from this level: the next one, and the alarm stays" },
-  { "R-I6",  BEFORE_THE_FENCE,       ON_REVIEW,         WHEN(the_intruder_is_gone),       STAY,             ACT(forget_intruder),     "one primary is seen again" },
+  { "R-I1",  HAS_PRIMARY,            ON_REVIEW,         WHEN(an_intruder_writes),         STAY,             ACT(say_intruder),        "an instance takes writes without being the recorded primary: recorded, and a person is called" },
+  { "R-I2",  HAS_PRIMARY,            ON_REVIEW,         WHEN(a_refence_runs_late),        STAY,             ACT(next_refence),        "no report by its deadline: the next level" },
+  { "R-I3",  HAS_PRIMARY,            ON_REVIEW,         WHEN(an_intruder_may_be_fenced),  STAY,             ACT(fence_intruder),      "a fence lasts: it is fenced again, within a limit" },
+  { "R-I4",  HAS_PRIMARY,            ON_FENCE_PROVEN,   WHEN(always),                     STAY,             ACT(intruder_fenced),     "the instance that came back is fenced again" },
+  { "R-I5",  HAS_PRIMARY,            ON_FENCE_FAILED,   WHEN(always),                     STAY,             ACT(next_refence),        "no proof from this level: the next one, and the alarm stays" },
+  { "R-I6",  HAS_PRIMARY,            ON_REVIEW,         WHEN(the_intruder_is_gone),       STAY,             ACT(forget_intruder),     "one primary is seen again" },
   /* fencing */
   { "R-V1",  BIT(DB_REVOKING),       ON_SAVED,          WHEN(always),                     DB_FENCING,       ACT(start_levels),        "evidence counts only if it came after the recorded revocation" },
   { "R-V2",  BIT(DB_FENCING),        ON_SAVED,          WHEN(always),                     STAY,             ACT(start_levels),        "taken up: the levels run under this leader's own term" },
@@ -222,7 +223,7 @@ const char *core_rule_ignored(enum db_state state, enum rule_event on)
                                                                    : "this state waits for no save";
     case ON_FENCE_PROVEN:
     case ON_FENCE_FAILED:
-        return state == DB_FENCING || (BEFORE_THE_FENCE & BIT(state)) != 0
+        return state == DB_FENCING || (HAS_PRIMARY & BIT(state)) != 0
                    ? NULL
                    : "no level of this database runs";
     case ON_CONFIRMED:
