@@ -413,7 +413,7 @@ int fence_level_check(const struct fence_level_def *level, struct err *ret_err)
         return err_set(ret_err, ERR_INVALID,
                        "method command needs the name of a command in local.yaml");
     }
-    if (level->method != FENCE_OPERATOR && level->deadline_ms == 0) {
+    if (fence_method_is_run(level->method) && level->deadline_ms == 0) {
         return err_set(ret_err, ERR_INVALID, "method %s needs a deadline",
                        fence_method_names[level->method]);
     }

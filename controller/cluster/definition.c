@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <string.h>
 
-const char *const fence_method_names[] = {"agent", "command", "operator", NULL};
+const char *const fence_method_names[] = {"agent",  "command",     "operator", "guard",
+                                          "permit", "replication", NULL};
+const char *const on_crash_names[] = {"failover", "restart", NULL};
+const char *const when_blind_names[] = {"stop", "continue", NULL};
 const char *const durability_names[] = {"sync", "async", NULL};
 const char *const move_mode_names[] = {"apart", "together", NULL};
 const char *const profile_names[] = {"default", "fast", NULL};
@@ -87,4 +90,38 @@ const struct profile *definition_profile(const struct definition *def)
 {
     assert(def->profile == PROFILE_DEFAULT || def->profile == PROFILE_FAST);
     return &profiles[def->profile];
+}
+
+bool fence_method_is_run(enum fence_method method)
+{
+    return method == FENCE_AGENT || method == FENCE_COMMAND;
+}
+
+bool node_has_method(const struct node_def *node, enum fence_method method)
+{
+    for (int i = 0; i < node->levels_len; i++) {
+        if (node->levels[i].method == method) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t permit_sum_ms(uint32_t d_ms, uint32_t w_ms, uint32_t k_ms)
+{
+    const uint64_t sum = (uint64_t)d_ms + w_ms + k_ms;
+    return (uint32_t)(sum + (sum + 99) / 100 + 200); /* rho 1 %, epsilon 0.2 s */
+}
+
+uint32_t node_fence_ms(const struct node_def *node, const struct profile *profile)
+{
+    uint32_t run = 0;
+    for (int i = 0; i < node->levels_len; i++) {
+        run += fence_method_is_run(node->levels[i].method) ? node->levels[i].deadline_ms : 0;
+    }
+    if (!node_has_method(node, FENCE_PERMIT)) {
+        return run;
+    }
+    uint32_t time = permit_sum_ms(profile->permit_d_ms, profile->permit_w_ms, profile->permit_k_ms);
+    return run == 0 || time < run ? time : run; /* it runs beside them, and the first one wins */
 }

@@ -24,13 +24,33 @@
 #define PROXIES_MAX      8
 #define ROUTES_MAX       24
 #define GROUPS_MAX       8
-#define LEVELS_MAX       4  /* of fencing, per node */
+#define LEVELS_MAX       6  /* of fencing, per node */
 #define OPTIONS_MAX      12 /* of a fence agent */
 #define SYNC_ENTRIES_MAX 2
 #define OBJECTIVES       3
 
-enum fence_method { FENCE_AGENT, FENCE_COMMAND, FENCE_OPERATOR, FENCE_METHODS };
+/* design §7. The first two are run, one after the other; a person is waited for; what comes of the
+ * others is seen, beside those that run. */
+enum fence_method {
+    FENCE_AGENT,
+    FENCE_COMMAND,
+    FENCE_OPERATOR,
+    FENCE_GUARD,       /* the node's failover-guard reports that the instance is gone */
+    FENCE_PERMIT,      /* the permit's time has passed */
+    FENCE_REPLICATION, /* enough synchronous standbys no longer receive: shortens the other two */
+    FENCE_METHODS
+};
 extern const char *const fence_method_names[]; /* NULL-terminated, as are all *_names[] */
+bool fence_method_is_run(enum fence_method method);
+
+enum on_crash { CRASH_FAILOVER, CRASH_RESTART }; /* of a guarded primary that ended by itself */
+extern const char *const on_crash_names[];
+enum when_blind {
+    BLIND_STOP,
+    BLIND_CONTINUE
+}; /* a guard that neither etcd nor every promiser
+      answers */
+extern const char *const when_blind_names[];
 
 enum durability { DURABILITY_SYNC, DURABILITY_ASYNC };
 extern const char *const durability_names[];
@@ -105,6 +125,8 @@ struct database_def {
     struct sync_entry_def sync[SYNC_ENTRIES_MAX];
     int sync_len;
     uint64_t max_lag_bytes;
+    enum on_crash on_crash;
+    uint32_t restart_deadline_ms; /* CRASH_RESTART: then it is a failover */
     struct instance_def instances[INSTANCES_MAX];
     int instances_len;
     int group; /* whose group lists it; every database is in exactly one */
@@ -155,6 +177,7 @@ struct policy_def {
     uint32_t budget_failovers;
     uint64_t budget_per_ms;
     uint64_t cut_off_after_ms;
+    enum when_blind when_blind;
     char call[NAME_SIZE]; /* a command in local.yaml, or "" */
 };
 
@@ -181,5 +204,12 @@ int definition_group(const struct definition *def, const char *name);
 /* The instance of that database on that node, or -1. */
 int definition_instance(const struct database_def *db, int node);
 const struct profile *definition_profile(const struct definition *def);
+/* Whether that node's levels name the method; FENCE_GUARD: a failover-guard runs there. */
+bool node_has_method(const struct node_def *node, enum fence_method method);
+/* (D + W + K)(1 + rho) + epsilon of design §7: after so long a permit alone is evidence. */
+uint32_t permit_sum_ms(uint32_t d_ms, uint32_t w_ms, uint32_t k_ms);
+/* The longest until this node's levels have proven it fenced without a person, in this profile; 0:
+ * they cannot. */
+uint32_t node_fence_ms(const struct node_def *node, const struct profile *profile);
 
 #endif

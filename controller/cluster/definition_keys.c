@@ -34,8 +34,9 @@ static const struct key rows[] = {
     { "nodes.*.fencing[].name", KEY_NAME, KEY_FIELD(fence_level_def, name),
       .help = "The level's name in the log and in the evidence." },
     { "nodes.*.fencing[].method", KEY_ENUM, KEY_FIELD(fence_level_def, method), .names = fence_method_names,
-      .help = "`agent`: a ClusterLabs fence agent; `command`: a program of your own; `operator`: a person "
-              "confirms with `failoverctl confirm-fenced`." },
+      .help = "`agent`: a ClusterLabs fence agent; `command`: a program of your own; `operator`: a person's "
+              "`failoverctl confirm-fenced`; and beside these `guard`: the node's failover-guard, `permit`: the "
+              "permit's time, `replication`: the standbys." },
     { "nodes.*.fencing[].agent", KEY_PROGRAM, KEY_FIELD(fence_level_def, program), .absent = "",
       .help = "The fence agent's program; required by `method: agent`." },
     { "nodes.*.fencing[].command", KEY_NAME, KEY_FIELD(fence_level_def, program), .absent = "",
@@ -52,7 +53,7 @@ static const struct key rows[] = {
       .help = "The name of a secret in local.yaml." },
     { "nodes.*.fencing[].deadline", KEY_DURATION, KEY_FIELD(fence_level_def, deadline_ms),
       .min = MS(1), .max = MS(600), .absent = "",
-      .help = "Of the whole level; 20s for an agent, 10s for a command. A person has none." },
+      .help = "Of the whole level; 20s for an agent, 10s for a command. The others have none." },
 
     { "databases", KEY_MAP, KEY_ITEMS(definition, databases, databases_len), .items_min = 1,
       .help = "The PostgreSQL databases: each is one primary and its standbys." },
@@ -75,6 +76,11 @@ static const struct key rows[] = {
       .items_max = INSTANCES_MAX, .help = "The nodes of those standbys, in the order of preference." },
     { "databases.*.max_lag", KEY_SIZE, KEY_FIELD(database_def, max_lag_bytes), .min = 0, .max = TIB,
       .absent = "16MiB", .help = "With `async`: the estimated loss of WAL that automation may accept." },
+    { "databases.*.on_crash", KEY_ENUM, KEY_FIELD(database_def, on_crash), .names = on_crash_names,
+      .absent = "failover", .help = "When a guarded primary's PostgreSQL ends by itself: `failover`, or `restart` in "
+              "its place first." },
+    { "databases.*.restart_deadline", KEY_DURATION, KEY_FIELD(database_def, restart_deadline_ms), .min = MS(1),
+      .max = MS(600), .absent = "10s", .help = "With `on_crash: restart`: writable again by then, or it is a failover." },
     { "databases.*.instances", KEY_MAP, KEY_ITEMS(database_def, instances, instances_len), .items_min = 1,
       .refers = "nodes", .help = "Its instances, by the node that each runs on." },
     { "databases.*.instances.*.port", KEY_INTEGER, KEY_FIELD(instance_def, port), .min = 1, .max = 65535,
@@ -155,6 +161,9 @@ static const struct key rows[] = {
       .max = MS(HOUR), .absent = "10s",
       .help = "Kept for the guards: a primary that lives, but that no controller and no proxy reaches, has failed after "
               "this time. Without guards it is held, and a person is called." },
+    { "policy.when_blind", KEY_ENUM, KEY_FIELD(policy_def, when_blind), .names = when_blind_names,
+      .absent = "stop", .help = "A guard that reaches neither etcd nor every promiser in time stops its primary; "
+              "`continue`: it goes on, and time is no evidence." },
     { "policy.call", KEY_NAME, KEY_FIELD(policy_def, call), .absent = "",
       .help = "The name of a command in local.yaml, run once for each alarm that wakes a person." },
 };

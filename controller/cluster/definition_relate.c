@@ -232,7 +232,7 @@ static void join_defaults(struct relate *in)
     for (int n = 0; n < def->nodes_len; n++) {
         for (int l = 0; l < def->nodes[n].levels_len; l++) {
             struct fence_level_def *level = &def->nodes[n].levels[l];
-            if (level->deadline_ms == 0 && level->method != FENCE_OPERATOR) {
+            if (level->deadline_ms == 0 && fence_method_is_run(level->method)) {
                 level->deadline_ms = level->method == FENCE_AGENT ? 20000 : 10000;
             }
         }
@@ -336,6 +336,11 @@ static void relate_level(struct relate *in, const struct node_def *node, int ind
                 "two levels are named \"%s\"; each needs its own name", level->name);
         }
     }
+    bool beside = level->method == FENCE_PERMIT || level->method == FENCE_REPLICATION;
+    if (beside && !node_has_method(node, FENCE_GUARD)) {
+        say(in, COMPLAINT_ERROR, AT("nodes", node->name, "fencing", item, "method"),
+            "%s rests on the node's failover-guard: add a level with method: guard", method);
+    }
     relate_options(in, node, item, level);
 }
 
@@ -357,7 +362,15 @@ static void warn_of_weak_fencing(struct relate *in, int index)
     for (int l = 0; l < node->levels_len; l++) {
         count[node->levels[l].method]++;
     }
-    if (!runs_a_database(in->def, index) || count[FENCE_AGENT] > 0) {
+    bool silent_node_is_handled = count[FENCE_AGENT] > 0 || count[FENCE_PERMIT] > 0;
+    if (!runs_a_database(in->def, index) || silent_node_is_handled) {
+        return;
+    }
+    if (count[FENCE_GUARD] > 0) {
+        say(in, COMPLAINT_WARNING, AT("nodes", node->name, "fencing"),
+            "when the node is silent, its guard cannot prove anything: add method: permit or an "
+            "agent, or every such failover waits for failoverctl confirm-fenced %s",
+            node->name);
         return;
     }
     if (node->levels_len == 0) {

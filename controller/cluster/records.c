@@ -5,7 +5,13 @@
 const char *const permit_state_names[] = {"granted", "revoked", NULL};
 const char *const move_phase_names[] = {"fence",  "choose", "promote", "redirect",
                                         "verify", "done",   NULL};
-const char *const evidence_kind_names[] = {"agent", "command", "operator", NULL};
+const char *const evidence_kind_names[] = {"agent",  "command",     "operator", "guard",
+                                           "permit", "replication", NULL};
+const char *const guard_mode_names[] = {"observing", "guarding", NULL};
+const char *const guard_state_names[] = {"unknown", "stopped",  "starting",
+                                         "running", "stopping", NULL};
+const char *const watchdog_kind_names[] = {"none", "kernel", "test", NULL};
+const char *const declared_role_names[] = {"standby", "primary", "down", NULL};
 const char *const lap_names[] = {"detect",   "confirm", "fence", "promote",
                                  "redirect", "verify",  NULL};
 const char *const objective_names[] = {"switched", "normal", "back", NULL};

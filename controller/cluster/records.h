@@ -16,6 +16,8 @@
 #include "controller/cluster/facts.h"
 
 #define RECORD_SCHEMA      1
+#define BOOT_ID_SIZE       40 /* /proc/sys/kernel/random/boot_id */
+#define PROMISERS_MAX      (ECHOES_MAX + 1)
 #define ID_SIZE            48  /* of requests, incidents, workflows: [a-z0-9-]+ */
 #define REASON_SIZE        256 /* free text from a person, or built for one */
 #define EVIDENCE_MAX       6
@@ -51,9 +53,84 @@ struct permit_record {
     char node[NAME_SIZE];
     uint64_t system_id;
     uint32_t timeline; /* the history that the holder continues: recorded, not the highest seen */
+    char boot[BOOT_ID_SIZE]; /* of the holder's node; "": it has no guard, and obeys nothing */
+    int64_t
+        life; /* of the instance that it was granted to (instance_fact.life); 0: any of this boot */
     uint32_t d_ms, w_ms, k_ms;
+    /*
+     * The controllers that may count time against this permit, so that all of them must promise
+     * before its holder goes on without etcd (design §7). `before`: the list until the last change,
+     * while the holder is not known to have renewed under the new one. A promise needs every name
+     * of both lists; a controller counts time only if it is in `promisers`, and in `before` where
+     * there is one.
+     */
+    char promisers[PROMISERS_MAX][NAME_SIZE];
+    int promisers_len;
+    char before[PROMISERS_MAX][NAME_SIZE];
+    int before_len;
     struct sync_entry_record sync[SYNC_ENTRIES_MAX];
     int sync_len;
+};
+
+/*
+ * renewals/<database>: the holder's heartbeat, under 200 bytes. Its guard puts it in a transaction
+ * that compares the permit's mod revision: that it was accepted is the renewal.
+ */
+struct renewal_record {
+    struct epoch epoch;
+    int64_t permit_revision;
+    char boot[BOOT_ID_SIZE];
+    uint64_t sequence;
+    bool armed; /* the watchdog is armed, and its period was read back as W */
+};
+
+/* guards/<node>/<database>: what a guard says of its instance, on change and every ten seconds. */
+enum guard_mode { GUARD_OBSERVING, GUARD_GUARDING }; /* observing: no permit was ever written */
+extern const char *const guard_mode_names[];
+enum guard_state {
+    GUARD_UNKNOWN,
+    GUARD_STOPPED, /* proven: no process with that data directory exists */
+    GUARD_STARTING,
+    GUARD_RUNNING,
+    GUARD_STOPPING
+};
+extern const char *const guard_state_names[];
+enum watchdog_kind { WATCHDOG_NONE, WATCHDOG_KERNEL, WATCHDOG_TEST };
+extern const char *const watchdog_kind_names[];
+
+struct guard_record {
+    char node[NAME_SIZE];
+    char database[NAME_SIZE];
+    char version[32];
+    char boot[BOOT_ID_SIZE];
+    uint64_t started_wall_ms;
+    uint64_t sequence; /* as a controller_record's */
+    enum guard_mode mode;
+    enum guard_state state;
+    char held[TEXT_SIZE]; /* "" or why it is held down */
+    enum role role;
+    bool wrote;            /* primary: the guard's own heartbeat write was acknowledged ... */
+    uint64_t wrote_age_ms; /* ... so long before this was made */
+    int64_t life;          /* as instance_fact's, and so the next ones */
+    uint64_t system_id;
+    uint32_t timeline;
+    uint64_t write_lsn, receive_lsn, replay_lsn;
+    bool receiving;
+    char upstream[NAME_SIZE]; /* the node that its configuration points to */
+    bool clean;               /* stopped: by a clean shutdown, as pg_controldata says ... */
+    uint64_t checkpoint_lsn;  /* ... with its last checkpoint there */
+    uint32_t checkpoint_timeline;
+    int64_t obeyed_revision; /* the highest of groups/<group>, stored before it was obeyed */
+    struct epoch epoch;      /* the highest that it ever saw */
+    int64_t stopped_for;     /* evidence `guard`: the revocation's revision; 0: none */
+    int64_t cut_for;         /* evidence `replication`: the revocation's revision; 0: none */
+    bool asks_start;         /* stopped, and may start as the primary if it gets a permit */
+    char crash[TEXT_SIZE];   /* "" or how PostgreSQL ended by itself ... */
+    uint64_t down_ms;        /* ... so long before this was made */
+    enum watchdog_kind watchdog;
+    bool armed;
+    uint32_t watchdog_ms; /* its period, as read back */
+    uint64_t free_bytes;  /* of the data directory's file system */
 };
 
 /* A database's move to another instance: one workflow holds one for each database that it moves. */
@@ -69,7 +146,14 @@ enum move_phase { /* what the record allows to be under way; the work itself is 
 };
 extern const char *const move_phase_names[];
 
-enum evidence_kind { EVIDENCE_AGENT, EVIDENCE_COMMAND, EVIDENCE_OPERATOR };
+enum evidence_kind {
+    EVIDENCE_AGENT,
+    EVIDENCE_COMMAND,
+    EVIDENCE_OPERATOR,
+    EVIDENCE_GUARD,
+    EVIDENCE_PERMIT,
+    EVIDENCE_REPLICATION
+};
 extern const char *const evidence_kind_names[];
 
 struct evidence_record {
@@ -116,6 +200,16 @@ struct workflow_record {
 };
 
 /* groups/<name> */
+enum declared_role { DECLARED_STANDBY, DECLARED_PRIMARY, DECLARED_DOWN };
+extern const char *const declared_role_names[];
+
+/* What a guarded instance shall be: declared, not ordered (design §4). */
+struct role_record {
+    char node[NAME_SIZE];
+    enum declared_role role;
+    char upstream[NAME_SIZE]; /* standby: the node that it receives from, or "" */
+};
+
 struct database_record {
     char database[NAME_SIZE];
     char primary[NAME_SIZE]; /* node; "" until adopted */
@@ -124,6 +218,8 @@ struct database_record {
     bool sync_enforced; /* the primary was seen to enforce the permit's entries */
     char burnt[INSTANCES_MAX][NAME_SIZE];
     int burnt_len;
+    struct role_record roles[INSTANCES_MAX];
+    int roles_len;
     /* Fences of instances that took writes without being the recorded primary (design §7, "A fence
      * lasts"): how many in the row that began then. */
     uint32_t refences;

@@ -87,12 +87,63 @@ static const struct field permit_fields[] = {
     { "node", FIELD_NAME, AT(permit_record, node) },
     { "system_id", FIELD_COUNT, AT(permit_record, system_id) },
     { "timeline", FIELD_NUMBER, AT(permit_record, timeline), U32 },
+    { "boot", FIELD_ID, AT(permit_record, boot), .optional = true },
+    { "life", FIELD_NUMBER, AT(permit_record, life), NATURAL, .optional = true },
     { "d_ms", FIELD_NUMBER, AT(permit_record, d_ms), U32 },
     { "w_ms", FIELD_NUMBER, AT(permit_record, w_ms), U32 },
     { "k_ms", FIELD_NUMBER, AT(permit_record, k_ms), U32 },
+    { "promisers", FIELD_NAME, ITEMS(permit_record, promisers, promisers_len), .optional = true },
+    { "before", FIELD_NAME, ITEMS(permit_record, before, before_len), .optional = true },
     { "sync", FIELD_OBJECT, ITEMS(permit_record, sync, sync_len), .shape = &sync_entry_shape },
 };
 SHAPE(permit);
+
+static const struct field renewal_fields[] = {
+    { "epoch", FIELD_OBJECT, AT(renewal_record, epoch), .shape = &epoch_shape },
+    { "permit_revision", FIELD_NUMBER, AT(renewal_record, permit_revision), NATURAL },
+    { "boot", FIELD_ID, AT(renewal_record, boot) },
+    { "sequence", FIELD_COUNT, AT(renewal_record, sequence) },
+    { "armed", FIELD_BOOL, AT(renewal_record, armed), .optional = true },
+};
+SHAPE(renewal);
+
+static const struct field guard_fields[] = {
+    { "node", FIELD_NAME, AT(guard_record, node) },
+    { "database", FIELD_NAME, AT(guard_record, database) },
+    { "version", FIELD_TEXT, AT(guard_record, version) },
+    { "boot", FIELD_ID, AT(guard_record, boot) },
+    { "started_wall_ms", FIELD_COUNT, AT(guard_record, started_wall_ms) },
+    { "sequence", FIELD_COUNT, AT(guard_record, sequence) },
+    { "mode", FIELD_ENUM, AT(guard_record, mode), .names = guard_mode_names },
+    { "state", FIELD_ENUM, AT(guard_record, state), .names = guard_state_names },
+    { "held", FIELD_TEXT, AT(guard_record, held), .optional = true },
+    { "role", FIELD_ENUM, AT(guard_record, role), .names = role_names },
+    { "wrote", FIELD_BOOL, AT(guard_record, wrote), .optional = true },
+    { "wrote_age_ms", FIELD_COUNT, AT(guard_record, wrote_age_ms), .optional = true },
+    { "life", FIELD_NUMBER, AT(guard_record, life), NATURAL, .optional = true },
+    { "system_id", FIELD_COUNT, AT(guard_record, system_id), .optional = true },
+    { "timeline", FIELD_NUMBER, AT(guard_record, timeline), U32, .optional = true },
+    { "write_lsn", FIELD_COUNT, AT(guard_record, write_lsn), .optional = true },
+    { "receive_lsn", FIELD_COUNT, AT(guard_record, receive_lsn), .optional = true },
+    { "replay_lsn", FIELD_COUNT, AT(guard_record, replay_lsn), .optional = true },
+    { "receiving", FIELD_BOOL, AT(guard_record, receiving), .optional = true },
+    { "upstream", FIELD_NAME, AT(guard_record, upstream), .optional = true },
+    { "clean", FIELD_BOOL, AT(guard_record, clean), .optional = true },
+    { "checkpoint_lsn", FIELD_COUNT, AT(guard_record, checkpoint_lsn), .optional = true },
+    { "checkpoint_timeline", FIELD_NUMBER, AT(guard_record, checkpoint_timeline), U32, .optional = true },
+    { "obeyed_revision", FIELD_NUMBER, AT(guard_record, obeyed_revision), NATURAL, .optional = true },
+    { "epoch", FIELD_OBJECT, AT(guard_record, epoch), .shape = &epoch_shape },
+    { "stopped_for", FIELD_NUMBER, AT(guard_record, stopped_for), NATURAL, .optional = true },
+    { "cut_for", FIELD_NUMBER, AT(guard_record, cut_for), NATURAL, .optional = true },
+    { "asks_start", FIELD_BOOL, AT(guard_record, asks_start), .optional = true },
+    { "crash", FIELD_TEXT, AT(guard_record, crash), .optional = true },
+    { "down_ms", FIELD_COUNT, AT(guard_record, down_ms), .optional = true },
+    { "watchdog", FIELD_ENUM, AT(guard_record, watchdog), .names = watchdog_kind_names },
+    { "armed", FIELD_BOOL, AT(guard_record, armed), .optional = true },
+    { "watchdog_ms", FIELD_NUMBER, AT(guard_record, watchdog_ms), U32, .optional = true },
+    { "free_bytes", FIELD_COUNT, AT(guard_record, free_bytes), .optional = true },
+};
+SHAPE(guard);
 
 static const struct field evidence_fields[] = {
     { "kind", FIELD_ENUM, AT(evidence_record, kind), .names = evidence_kind_names },
@@ -134,6 +185,13 @@ static const struct field workflow_fields[] = {
 };
 SHAPE(workflow);
 
+static const struct field role_fields[] = {
+    { "node", FIELD_NAME, AT(role_record, node) },
+    { "role", FIELD_ENUM, AT(role_record, role), .names = declared_role_names },
+    { "upstream", FIELD_NAME, AT(role_record, upstream), .optional = true },
+};
+SHAPE(role);
+
 static const struct field database_fields[] = {
     { "database", FIELD_NAME, AT(database_record, database) },
     { "primary", FIELD_NAME, AT(database_record, primary), .optional = true },
@@ -141,6 +199,7 @@ static const struct field database_fields[] = {
     { "timeline", FIELD_NUMBER, AT(database_record, timeline), U32 },
     { "sync_enforced", FIELD_BOOL, AT(database_record, sync_enforced) },
     { "burnt", FIELD_NAME, ITEMS(database_record, burnt, burnt_len), .optional = true },
+    { "roles", FIELD_OBJECT, ITEMS(database_record, roles, roles_len), .shape = &role_shape, .optional = true },
     { "refences", FIELD_NUMBER, AT(database_record, refences), U32, .optional = true },
     { "refence_wall_ms", FIELD_NUMBER, AT(database_record, refence_wall_ms), NATURAL, .optional = true },
 };
@@ -777,4 +836,27 @@ int controller_record_decode(const char *text, size_t len, struct controller_rec
 char *controller_record_encode(const struct controller_record *record, size_t *ret_len)
 {
     return encode(&controller_shape, record, ret_len);
+}
+
+int renewal_record_decode(const char *text, size_t len, struct renewal_record *ret_record,
+                          struct err *ret_err)
+{
+    return decode(text, len, "renewal", &renewal_shape, NULL, ret_record, sizeof *ret_record,
+                  ret_err);
+}
+
+char *renewal_record_encode(const struct renewal_record *record, size_t *ret_len)
+{
+    return encode(&renewal_shape, record, ret_len);
+}
+
+int guard_record_decode(const char *text, size_t len, struct guard_record *ret_record,
+                        struct err *ret_err)
+{
+    return decode(text, len, "guard", &guard_shape, NULL, ret_record, sizeof *ret_record, ret_err);
+}
+
+char *guard_record_encode(const struct guard_record *record, size_t *ret_len)
+{
+    return encode(&guard_shape, record, ret_len);
 }

@@ -41,6 +41,14 @@ int controller_record_decode(const char *text, size_t len, struct controller_rec
                              struct err *ret_err);
 char *controller_record_encode(const struct controller_record *record, size_t *ret_len);
 
+int renewal_record_decode(const char *text, size_t len, struct renewal_record *ret_record,
+                          struct err *ret_err);
+char *renewal_record_encode(const struct renewal_record *record, size_t *ret_len);
+
+int guard_record_decode(const char *text, size_t len, struct guard_record *ret_record,
+                        struct err *ret_err);
+char *guard_record_encode(const struct guard_record *record, size_t *ret_len);
+
 /*
  * The key `config`: the definition's text with those before it, newest first, so that going back is
  * one command. Bounded: CONFIG_HISTORY_MAX of them, and CONFIG_RECORD_MAX bytes of JSON in all; the

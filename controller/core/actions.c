@@ -761,7 +761,7 @@ void start_level(struct core *core, int db)
     if (share_fence(core, db, move)) {
         return;
     }
-    while (d->level < def->levels_len && (def->levels[d->level].method == FENCE_OPERATOR ||
+    while (d->level < def->levels_len && (!fence_method_is_run(def->levels[d->level].method) ||
                                           (d->lying_levels & (1u << d->level)) != 0)) {
         d->level++;
     }

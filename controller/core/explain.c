@@ -107,6 +107,15 @@ static void explain_loss(const struct core *core, int db, struct explanation *ou
     check->informs = true; /* the candidate's check holds it back */
 }
 
+static const char *const fencing_words[FENCE_METHODS] = {
+    [FENCE_AGENT] = "asked only when needed; `failoverctl check --live` asks for the status of %s",
+    [FENCE_COMMAND] = "run only when needed, against %s",
+    [FENCE_OPERATOR] = "a person confirms that %s cannot write",
+    [FENCE_GUARD] = "the failover-guard of %s stops the instance when its permit is revoked",
+    [FENCE_PERMIT] = "when %s is silent, its permit's time proves that it has stopped",
+    [FENCE_REPLICATION] = "when enough standbys no longer receive from %s, it acknowledges nothing",
+};
+
 static void explain_fencing(const struct core *core, int db, struct explanation *out)
 {
     int machine = 0;
@@ -119,16 +128,16 @@ static void explain_fencing(const struct core *core, int db, struct explanation 
         const struct fence_level_def *level = &node->levels[i];
         struct core_check *check = next_check(out);
         char name[NAME_SIZE];
-        bool person = level->method == FENCE_OPERATOR;
-        machine += person ? 0 : 1;
+        const struct profile *profile = definition_profile(&core->def);
+        machine += level->method == FENCE_OPERATOR || level->method == FENCE_REPLICATION ? 0 : 1;
         text_format(name, sizeof name, "level %.50s", level->name);
-        check_set(check, name, true, -1,
-                  person ? "a person confirms that %s cannot write"
-                         : "asked only when needed; `failoverctl check --live` asks for the status "
-                           "of %s",
-                  node->name);
+        check_set(check, name, true, -1, fencing_words[level->method], node->name);
         check_value(check, "%s %.40s", fence_method_names[level->method], level->program);
-        if (!person) {
+        if (level->method == FENCE_PERMIT) {
+            check_limit(
+                check, "%u ms",
+                permit_sum_ms(profile->permit_d_ms, profile->permit_w_ms, profile->permit_k_ms));
+        } else if (level->deadline_ms > 0) {
             check_limit(check, "%u ms", level->deadline_ms);
         }
         check->informs = true;

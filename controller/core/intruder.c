@@ -153,8 +153,9 @@ void fence_intruder(struct core *core, int db)
     struct database_state *d = &core->databases[db];
     const struct node_def *node = intruder_node(core, db);
     const struct fence_level_def *level = &node->levels[d->intruder_level];
-    if (level->method == FENCE_OPERATOR) {
-        d->intruder_level++; /* the alarm calls for a person already */
+    if (!fence_method_is_run(level->method)) {
+        d->intruder_level++; /* the alarm calls for a person already; a guard holds it down unasked
+                              */
         return;
     }
     struct effect *effect = effect_add(core, EFFECT_FENCE);

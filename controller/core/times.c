@@ -27,11 +27,8 @@ static int64_t fence_bound(const struct core *core, int db)
         return -1;
     }
     const struct node_def *node = &core->def.nodes[core->def.databases[db].instances[primary].node];
-    int64_t sum = 0;
-    for (int i = 0; i < node->levels_len; i++) {
-        sum += node->levels[i].method == FENCE_OPERATOR ? 0 : node->levels[i].deadline_ms;
-    }
-    return sum == 0 ? -1 : sum + RECORD_MS;
+    uint32_t bound = node_fence_ms(node, definition_profile(&core->def));
+    return bound == 0 ? -1 : (int64_t)bound + RECORD_MS;
 }
 
 static const struct incident_record *measured_incident(const struct core *core, int group)

@@ -44,24 +44,13 @@ static const char *plural(int count)
 static void print_times(const struct definition *def)
 {
     const struct profile *p = definition_profile(def);
-    uint32_t held = p->permit_d_ms + p->permit_w_ms + p->permit_k_ms;
-    uint32_t sum = held + (held + 99) / 100 + 200;
+    uint32_t sum = permit_sum_ms(p->permit_d_ms, p->permit_w_ms, p->permit_k_ms);
     uint32_t stall = p->permit_d_ms - p->permit_w_ms - p->permit_k_ms - p->renewal_ms;
     char a[SHOW_SIZE], b[SHOW_SIZE], c[SHOW_SIZE];
     (void)printf("profile %s: a lost leader is replaced after %s; a permit alone proves the end of "
                  "writing after %s,\n  and its holder tolerates a stall of %s without harm\n",
                  profile_names[def->profile], show_lap(p->lease_ms, a), show_lap(sum, b),
                  show_lap(stall, c));
-}
-
-/* Of the levels that need no person, all of them; 0: there is none. */
-static uint32_t fence_ms(const struct node_def *node)
-{
-    uint32_t sum = 0;
-    for (int i = 0; i < node->levels_len; i++) {
-        sum += node->levels[i].method == FENCE_OPERATOR ? 0 : node->levels[i].deadline_ms;
-    }
-    return sum;
 }
 
 /* The kinds of failure, each with how long it takes to be believed by this controller. */
@@ -100,7 +89,7 @@ static void print_bounds(const struct definition *def)
             const struct node_def *node = &def->nodes[def->databases[db].instances[i].node];
             (void)printf("  %s on %s\n", def->databases[db].name, node->name);
             for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-                print_bound(def, &kinds[k], fence_ms(node));
+                print_bound(def, &kinds[k], node_fence_ms(node, p));
             }
         }
     }
@@ -166,7 +155,7 @@ static const char *needs_person(const struct definition *def, const struct datab
         return "automatic failover is off for its group";
     } else if (survivors(def, db, node, site) == 0) {
         return "no instance is left elsewhere";
-    } else if (fence_ms(&def->nodes[primary]) == 0) {
+    } else if (node_fence_ms(&def->nodes[primary], definition_profile(def)) == 0) {
         return "its node has no fencing level but a person: confirm-fenced";
     } else if (!waits_for_itself(db, primary) && !sync_heard(def, db, node, site)) {
         return "too few standbys of its sync entry are left: a person accepts the loss";
@@ -278,8 +267,8 @@ static int warn_of_levels(const struct node_def *node)
     int warnings = 0;
     int machine = 0;
     for (int i = 0; i < node->levels_len; i++) {
-        machine += node->levels[i].method == FENCE_OPERATOR ? 0 : 1;
-        if (node->levels[i].method != FENCE_OPERATOR && node->levels[i].deadline_ms > 60000) {
+        machine += node->levels[i].method != FENCE_OPERATOR ? 1 : 0;
+        if (node->levels[i].deadline_ms > 60000) {
             warnings += warn("node", node->name,
                              "a fencing level may take longer than a minute before the next one "
                              "is tried");

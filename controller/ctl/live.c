@@ -344,7 +344,7 @@ static void start_level(struct live *live, int node, int i)
 {
     const struct node_def *def = &live->def->nodes[node];
     const struct fence_level_def *level = &def->levels[i];
-    if (level->method == FENCE_OPERATOR) {
+    if (!fence_method_is_run(level->method)) {
         return;
     }
     struct row *row =

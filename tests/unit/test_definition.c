@@ -355,7 +355,12 @@ static void settings_that_contradict_each_other_are_told_with_both_sides(void **
          "f:11:9: error: nodes.n1.fencing[0].options: has no meaning with method: command; leave it out\n"
          "f:12:9: error: nodes.n1.fencing[0].secrets: has no meaning with method: command; leave it out\n"},
         {"        method: agent\n", "",
-         "f:8:9: error: nodes.n1.fencing[0].method: missing; needed is one of agent, command, operator. `agent`: a ClusterLabs fence agent; `command`: a program of your own; `operator`: a person confirms with `failoverctl confirm-fenced`.\n"},
+         "f:8:9: error: nodes.n1.fencing[0].method: missing; needed is one of agent, command, operator, guard, permit, replication. `agent`: a ClusterLabs fence agent; `command`: a program of your own; `operator`: a person's `failoverctl confirm-fenced`; and beside these `guard`: the node's failover-guard, `permit`: the permit's time, `replication`: the standbys.\n"},
+        {"        method: agent\n", "        method: permit\n",
+         "f:9:17: error: nodes.n1.fencing[0].method: permit rests on the node's failover-guard: add a level with method: guard\n"
+         "f:10:16: error: nodes.n1.fencing[0].agent: has no meaning with method: permit; leave it out\n"
+         "f:11:9: error: nodes.n1.fencing[0].options: has no meaning with method: permit; leave it out\n"
+         "f:12:9: error: nodes.n1.fencing[0].secrets: has no meaning with method: permit; leave it out\n"},
         {"        agent: fence_ipmilan\n", "",
          "f:8:9: error: nodes.n1.fencing[0].agent: missing, needed with method: agent\n"},
         {"{ ip: 192.0.2.101 }", "{ ip: 192.0.2.101, passwd: hunter2 }",
@@ -422,6 +427,26 @@ static void what_is_no_plain_yaml_is_told_with_its_place(void **state)
 }
 /* clang-format on */
 
+static void a_permits_time_bounds_a_fence_beside_the_levels(void **state)
+{
+    (void)state;
+    const struct profile *profile = &profiles[PROFILE_DEFAULT];
+    struct node_def node = {.levels_len = 1,
+                            .levels = {{.method = FENCE_AGENT, .deadline_ms = 20000}}};
+    assert_int_equal(permit_sum_ms(8000, 2000, 1000), 11310); /* 11 s and 1 %, and 0.2 s */
+    assert_int_equal(node_fence_ms(&node, profile), 20000);
+    node.levels[node.levels_len++].method = FENCE_GUARD; /* of a silent node it says nothing */
+    assert_int_equal(node_fence_ms(&node, profile), 20000);
+    node.levels[node.levels_len++].method = FENCE_PERMIT;
+    assert_int_equal(node_fence_ms(&node, profile), 11310);
+    node.levels[0].deadline_ms = 5000;
+    assert_int_equal(node_fence_ms(&node, profile), 5000);
+    node.levels[0] = (struct fence_level_def){.method = FENCE_OPERATOR};
+    assert_int_equal(node_fence_ms(&node, profile), 11310);
+    node.levels_len = 1;
+    assert_int_equal(node_fence_ms(&node, profile), 0);
+}
+
 /* clang-format off */
 static void what_a_person_should_know_is_a_warning_and_no_error(void **state)
 {
@@ -432,6 +457,10 @@ static void what_a_person_should_know_is_a_warning_and_no_error(void **state)
          "f:16:5: warning: nodes.n2.fencing: only a person can confirm that it is fenced: every failover from it waits for failoverctl confirm-fenced n2\n"},
         {"method: agent, agent: fence_ipmilan", "method: command, command: cut",
          "f:16:5: warning: nodes.n2.fencing: only a command's exit status says that it is fenced, nothing reads the power state back: the strict tier needs an agent\n"},
+        {"method: agent, agent: fence_ipmilan", "method: guard",
+         "f:16:5: warning: nodes.n2.fencing: when the node is silent, its guard cannot prove anything: add method: permit or an agent, or every such failover waits for failoverctl confirm-fenced n2\n"},
+        {"      - { name: power, method: agent, agent: fence_ipmilan }\n",
+         "      - { name: guard, method: guard }\n      - { name: time, method: permit }\n", ""},
         {"policy: { call: oncall }\n", "",
          "f:1:1: warning: policy.call: no command calls a person: alarms stand in status and in the log only\n"},
         {"  ord: { database: ord, proxies: [p1], backend: ord }\n", "",
@@ -463,7 +492,7 @@ static void every_mistake_is_told_at_once_in_the_order_of_the_text(void **state)
         "f:51:1: warning: policy.call: no command calls a person: alarms stand in status and in "
         "the log only\n"
         "f:51:11: error: policy.cal: unknown key; is \"call\" meant? Allowed are budget, "
-        "cut_off_after, call\n");
+        "cut_off_after, when_blind, call\n");
     free(one);
     free(two);
     free(text);
@@ -983,6 +1012,7 @@ int main(void)
             drop_fixture),
         cmocka_unit_test_setup_teardown(what_is_no_plain_yaml_is_told_with_its_place, make_fixture,
                                         drop_fixture),
+        cmocka_unit_test(a_permits_time_bounds_a_fence_beside_the_levels),
         cmocka_unit_test_setup_teardown(what_a_person_should_know_is_a_warning_and_no_error,
                                         make_fixture, drop_fixture),
         cmocka_unit_test_setup_teardown(every_mistake_is_told_at_once_in_the_order_of_the_text,

@@ -58,7 +58,14 @@ static void fill_permit(void *record)
     p->epoch = (struct epoch){UINT64_MAX, UINT64_C(9007199254740993)};
     p->system_id = UINT64_MAX - 1;
     p->timeline = UINT32_MAX;
+    FILL(p->boot, "0f0e-1");
+    p->life = INT64_MAX;
     p->d_ms = p->w_ms = p->k_ms = UINT32_MAX;
+    p->promisers_len = p->before_len = PROMISERS_MAX;
+    for (int i = 0; i < PROMISERS_MAX; i++) {
+        FILL(p->promisers[i], NAMES);
+        FILL(p->before[i], NAMES);
+    }
     p->sync_len = SYNC_ENTRIES_MAX;
     for (int s = 0; s < p->sync_len; s++) {
         p->sync[s].k = INSTANCES_MAX;
@@ -118,6 +125,12 @@ static void fill_group(void *record)
         db->system_id = UINT64_MAX;
         db->timeline = UINT32_MAX;
         db->sync_enforced = true;
+        db->roles_len = INSTANCES_MAX;
+        for (int r = 0; r < INSTANCES_MAX; r++) {
+            FILL(db->roles[r].node, NAMES);
+            db->roles[r].role = DECLARED_DOWN;
+            FILL(db->roles[r].upstream, NAMES);
+        }
         db->burnt_len = INSTANCES_MAX;
         for (int b = 0; b < INSTANCES_MAX; b++) {
             FILL(db->burnt[b], NAMES);
@@ -201,6 +214,39 @@ static void fill_request(void *record)
     FILL(r->workflow, "i-7");
 }
 
+static void fill_renewal(void *record)
+{
+    struct renewal_record *r = record;
+    r->epoch = (struct epoch){UINT64_MAX, UINT64_MAX};
+    r->permit_revision = INT64_MAX;
+    FILL(r->boot, "0f0e-1");
+    r->sequence = UINT64_MAX;
+    r->armed = true;
+}
+
+static void fill_guard(void *record)
+{
+    struct guard_record *g = record;
+    FILL(g->node, NAMES);
+    FILL(g->database, NAMES);
+    FILL(g->version, "1.0");
+    FILL(g->boot, "0f0e-1");
+    g->started_wall_ms = g->sequence = UINT64_MAX;
+    g->mode = GUARD_GUARDING;
+    g->state = GUARD_STOPPING;
+    FILL(g->held, HOSTILE);
+    g->role = ROLE_STANDBY;
+    g->wrote = g->receiving = g->clean = g->asks_start = g->armed = true;
+    g->wrote_age_ms = g->system_id = g->write_lsn = g->receive_lsn = UINT64_MAX;
+    g->replay_lsn = g->checkpoint_lsn = g->down_ms = g->free_bytes = UINT64_MAX;
+    g->life = g->obeyed_revision = g->stopped_for = g->cut_for = INT64_MAX;
+    g->timeline = g->checkpoint_timeline = g->watchdog_ms = UINT32_MAX;
+    FILL(g->upstream, NAMES);
+    g->epoch = (struct epoch){UINT64_MAX, UINT64_MAX};
+    FILL(g->crash, HOSTILE);
+    g->watchdog = WATCHDOG_TEST;
+}
+
 static void fill_controller(void *record)
 {
     struct controller_record *c = record;
@@ -239,12 +285,14 @@ KIND(group)
 KIND(incident)
 KIND(request)
 KIND(controller)
+KIND(renewal)
+KIND(guard)
 #define ROW(kind)                                                                                  \
     {                                                                                              \
 #kind, sizeof(struct kind##_record), decode_##kind, encode_##kind, fill_##kind             \
     }
-static const struct kind kinds[] = {ROW(permit), ROW(group), ROW(incident), ROW(request),
-                                    ROW(controller)};
+static const struct kind kinds[] = {ROW(permit),     ROW(group),   ROW(incident), ROW(request),
+                                    ROW(controller), ROW(renewal), ROW(guard)};
 #define KINDS (sizeof kinds / sizeof *kinds)
 
 /* ---- Small records, as they are every day
