@@ -1,0 +1,314 @@
+#include "fence/guard/guard_private.h"
+
+#include <string.h>
+
+bool guard_epoch_is(struct epoch a, struct epoch b)
+{
+    return epoch_compare(a, b) == 0;
+}
+
+bool guard_is_saved(const struct guard_core *core)
+{
+    return core->saved_version >= core->version;
+}
+
+bool guard_is_mine(const struct guard_core *core)
+{
+    return core->permit.known && strcmp(core->permit.node, core->node) == 0;
+}
+
+bool guard_holds(const struct guard_core *core)
+{
+    return guard_is_mine(core) && core->permit.granted &&
+           strcmp(core->permit.boot, core->boot) == 0 && core->boot[0] != '\0' &&
+           epoch_compare(core->permit.epoch, core->durable.epoch) >= 0 &&
+           epoch_compare(core->permit.epoch, core->durable.spent) > 0;
+}
+
+/* D, W and K that its time was counted with; before the first renewal, the known permit's. */
+const struct guard_permit *guard_terms(const struct guard_core *core)
+{
+    return core->kept.known ? &core->kept.permit : &core->permit;
+}
+
+static uint64_t reserve_ms(const struct guard_core *core)
+{
+    return (uint64_t)guard_terms(core)->w_ms + guard_terms(core)->k_ms;
+}
+
+static bool has_time_at(const struct guard_core *core, uint64_t now_ms)
+{
+    return core->kept.known && now_ms + reserve_ms(core) < core->kept.valid_until_ms;
+}
+
+bool guard_has_time(const struct guard_core *core)
+{
+    return has_time_at(core, core->now_ms);
+}
+
+/* `continue` was chosen in words, and no renewal has made time an evidence meanwhile. */
+static bool goes_on_blind(const struct guard_core *core)
+{
+    return core->policy.when_blind_continue && core->kept.known && !core->kept.armed &&
+           guard_holds(core) && guard_is_blind(core);
+}
+
+bool guard_time_is_over(const struct guard_core *core)
+{
+    return core->counts && !guard_has_time(core) && !goes_on_blind(core);
+}
+
+bool guard_is_blind(const struct guard_core *core)
+{
+    return core->unanswered_ms != 0 &&
+           core->now_ms >= core->unanswered_ms + guard_patience_ms(core);
+}
+
+bool guard_may_be_primary(const struct guard_core *core)
+{
+    return core->counts && guard_holds(core) && (guard_has_time(core) || goes_on_blind(core));
+}
+
+bool guard_must_stop(const struct guard_core *core)
+{
+    if (!core->durable.guarding || !core->counts) {
+        return false;
+    }
+    return (core->permit.known && !guard_holds(core)) || guard_time_is_over(core);
+}
+
+bool guard_may_extend(const struct guard_core *core)
+{
+    return core->counts && core->state != GUARD_STOPPING && guard_holds(core) &&
+           (guard_has_time(core) || goes_on_blind(core));
+}
+
+/* ---- at rest ---- */
+
+bool guard_is_former_primary(const struct guard_core *core)
+{
+    return core->seen.control == GUARD_CONTROL_PRIMARY_CLEAN ||
+           core->seen.control == GUARD_CONTROL_PRIMARY_CRASH;
+}
+
+/* A clean end is in the control file; after a crash nobody knows how far its WAL goes. */
+bool guard_is_at_or_below_fork(const struct guard_core *core)
+{
+    return core->seen.control == GUARD_CONTROL_PRIMARY_CLEAN && core->declared.fork_lsn != 0 &&
+           core->seen.checkpoint_lsn != 0 && core->seen.checkpoint_lsn <= core->declared.fork_lsn;
+}
+
+/* It ended by itself under the permit that it still holds. */
+static bool crash_forbids(const struct guard_core *core)
+{
+    if (core->crash[0] == '\0' || !guard_epoch_is(core->crash_epoch, core->permit.epoch)) {
+        return false;
+    }
+    return !core->policy.restart || core->crashes >= GUARD_CRASHES ||
+           core->now_ms >= core->crash_ms + core->policy.restart_deadline_ms;
+}
+
+static bool continues_the_record(const struct guard_core *core)
+{
+    return core->permit.timeline != 0 && core->seen.checkpoint_timeline == core->permit.timeline &&
+           core->seen.system_id == core->permit.system_id;
+}
+
+static bool is_held_down(const struct guard_core *core)
+{
+    return core->durable.burnt || core->durable.declared_down ||
+           core->seen.control == GUARD_CONTROL_UNKNOWN;
+}
+
+bool guard_watchdog_is_settled(const struct guard_core *core)
+{
+    return !core->policy.watchdog_configured || core->watchdog_tried;
+}
+
+bool guard_says_armed(const struct guard_core *core)
+{
+    return core->watchdog_armed && core->watchdog_period_ms == core->permit.w_ms &&
+           !core->policy.when_blind_continue;
+}
+
+/* It could be started as a primary if only a renewal were accepted. */
+static bool could_start_primary(const struct guard_core *core)
+{
+    return core->state == GUARD_DOWN && guard_holds(core) && !is_held_down(core) &&
+           guard_is_former_primary(core) && continues_the_record(core) && !crash_forbids(core);
+}
+
+static bool could_promote(const struct guard_core *core)
+{
+    const struct guard_permit *permit = &core->permit;
+    return core->state == GUARD_STANDBY && guard_holds(core) && !core->durable.burnt &&
+           core->seen.role == ROLE_STANDBY && core->seen.system_id == permit->system_id &&
+           core->seen.life != 0 && (permit->life == 0 || permit->life == core->seen.life);
+}
+
+bool guard_wants_permit(const struct guard_core *core)
+{
+    if (!guard_holds(core) || core->state == GUARD_OBSERVING || core->state == GUARD_STOPPING) {
+        return false;
+    }
+    return core->counts || could_start_primary(core) || could_promote(core);
+}
+
+bool guard_was_renewed(const struct guard_core *core)
+{
+    return guard_holds(core) && core->renewed_revision != 0 &&
+           core->renewed_revision == core->permit.revision && guard_has_time(core) &&
+           guard_is_saved(core) && guard_watchdog_is_settled(core);
+}
+
+bool guard_may_start_primary(const struct guard_core *core)
+{
+    return could_start_primary(core) && guard_was_renewed(core);
+}
+
+bool guard_may_promote(const struct guard_core *core)
+{
+    return could_promote(core) && guard_was_renewed(core);
+}
+
+bool guard_may_start_standby(const struct guard_core *core)
+{
+    if (core->state != GUARD_DOWN || core->durable.declared != ROLE_STANDBY || is_held_down(core) ||
+        !guard_is_saved(core) || could_start_primary(core)) {
+        return false;
+    }
+    if (guard_is_mine(core) && !core->permit.granted) {
+        return false; /* that nothing runs is the proof that is waited for */
+    }
+    if (core->crash[0] != '\0' && core->now_ms < core->crash_ms + GUARD_LOOK_MS) {
+        return false; /* one that dies at once is not started as fast as it dies */
+    }
+    return core->seen.control == GUARD_CONTROL_STANDBY ||
+           (guard_is_former_primary(core) && guard_is_at_or_below_fork(core));
+}
+
+const char *guard_held(const struct guard_core *core)
+{
+    if (core->state != GUARD_DOWN || could_start_primary(core) || guard_may_start_standby(core)) {
+        return "";
+    }
+    if (core->durable.burnt) {
+        return "it may bear a history that did not complete: it must be rebuilt by copy";
+    }
+    if (core->durable.declared_down) {
+        return "declared down";
+    }
+    if (core->seen.control == GUARD_CONTROL_UNKNOWN) {
+        return "its control file cannot be read";
+    }
+    if (guard_is_mine(core) && !core->permit.granted) {
+        return "its permit is revoked";
+    }
+    if (guard_holds(core) && crash_forbids(core)) {
+        return "it ended by itself under the permit it has";
+    }
+    if (guard_is_former_primary(core) && guard_holds(core) && !continues_the_record(core)) {
+        return "the permit continues another history than its data directory has";
+    }
+    if (guard_is_former_primary(core) && core->durable.declared == ROLE_STANDBY) {
+        return "it was a primary, and its WAL is not known to end at or below the recorded fork: "
+               "it must be rejoined";
+    }
+    if (guard_is_former_primary(core)) {
+        return "it was a primary, and no permit is granted to this boot";
+    }
+    return core->durable.declared == ROLE_STANDBY ? "it is about to be started again"
+                                                  : "no role is declared for it";
+}
+
+/* ---- reports ---- */
+
+int64_t guard_stopped_for(const struct guard_core *core)
+{
+    bool dropped = epoch_compare(core->durable.spent, core->permit.epoch) >= 0;
+    return core->state == GUARD_DOWN && guard_is_mine(core) && !core->permit.granted && dropped &&
+                   guard_is_saved(core)
+               ? core->permit.revision
+               : 0;
+}
+
+int64_t guard_cut_for(const struct guard_core *core)
+{
+    return guard_is_saved(core) && guard_upstream(core)[0] == '\0' ? core->durable.cut_for : 0;
+}
+
+bool guard_asks_start(const struct guard_core *core)
+{
+    return core->durable.guarding && core->state == GUARD_DOWN && guard_is_former_primary(core) &&
+           !is_held_down(core) && !could_start_primary(core);
+}
+
+/* ---- standbys ---- */
+
+/* A cut lasts until a later permit is granted, and roles at least as new as that are obeyed. */
+static bool is_cut(const struct guard_core *core)
+{
+    int64_t since = core->cut_out > core->durable.cut_for ? core->cut_out : core->durable.cut_for;
+    if (since == 0) {
+        return false;
+    }
+    return !(core->permit.known && core->permit.granted && core->permit.revision > since &&
+             core->durable.obeyed_revision >= core->permit.revision);
+}
+
+const char *guard_upstream(const struct guard_core *core)
+{
+    bool itself = strcmp(core->durable.upstream, core->node) == 0;
+    return is_cut(core) || itself ? "" : core->durable.upstream;
+}
+
+/* ---- times ---- */
+
+uint32_t guard_renewal_ms(const struct guard_core *core)
+{
+    uint32_t d_ms = core->permit.d_ms; /* 8 s and 1 s, 4 s and 0.5 s: both profiles */
+    return d_ms >= 400 ? d_ms / 8 : 50;
+}
+
+uint32_t guard_patience_ms(const struct guard_core *core)
+{
+    const struct guard_permit *terms = guard_terms(core);
+    return terms->d_ms > terms->w_ms ? (terms->d_ms - terms->w_ms) / 4 : 0;
+}
+
+/* ---- the node's watchdog ---- */
+
+static bool prepares(const struct guard_core *core)
+{
+    return !core->counts && guard_wants_permit(core);
+}
+
+struct guard_watchdog_wish guard_watchdog(const struct guard_core *cores, int len, uint64_t now_ms)
+{
+    struct guard_watchdog_wish wish = {.feed = true, .feed_until_ms = GUARD_NEVER};
+    for (int i = 0; i < len; i++) {
+        const struct guard_core *core = &cores[i];
+        bool counts = core->durable.guarding && core->counts;
+        if (counts) {
+            uint64_t w_ms = guard_terms(core)->w_ms;
+            uint64_t end_ms = core->kept.known && core->kept.valid_until_ms > w_ms
+                                  ? core->kept.valid_until_ms - w_ms
+                                  : 0;
+            bool blind = guard_may_be_primary(core) && !has_time_at(core, now_ms);
+            if (!blind && end_ms < wish.feed_until_ms) {
+                wish.feed_until_ms = end_ms;
+            }
+        }
+        /* One that is not known to have any time is no reason to begin; it is one not to end. */
+        bool begins = (counts && has_time_at(core, now_ms)) || prepares(core);
+        bool wanted =
+            !core->policy.when_blind_continue && (begins || (counts && core->watchdog_armed));
+        uint32_t period_ms = core->permit.known ? core->permit.w_ms : guard_terms(core)->w_ms;
+        if (wanted && period_ms != 0 && (wish.period_ms == 0 || period_ms < wish.period_ms)) {
+            wish.period_ms = period_ms;
+        }
+        wish.armed = wish.armed || wanted;
+    }
+    wish.feed = now_ms < wish.feed_until_ms;
+    return wish;
+}

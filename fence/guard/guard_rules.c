@@ -1,0 +1,630 @@
+/*
+ * The guard's policy, as one table. Conditions are levels: they look at what is known, not at what
+ * has just changed; so a rule that stays in its state makes its own condition false.
+ */
+#include "fence/guard/guard_private.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define K_DEFAULT_MS 1000 /* of an instance that nobody ever permitted: the default profile's */
+
+/* ---- conditions ---- */
+
+static bool always(const struct guard_core *core)
+{
+    (void)core;
+    return true;
+}
+
+/* A permit without a boot is granted to an instance without a guard, and obliges none. */
+static bool a_guard_is_asked_for(const struct guard_core *core)
+{
+    return core->permit.known && core->permit.boot[0] != '\0';
+}
+
+static bool was_guarding(const struct guard_core *core)
+{
+    return core->durable.guarding;
+}
+
+static bool epoch_is_new(const struct guard_core *core)
+{
+    return core->durable.guarding && core->permit.known &&
+           epoch_compare(core->permit.epoch, core->durable.epoch) > 0;
+}
+
+static bool own_revocation_is_new(const struct guard_core *core)
+{
+    return core->durable.guarding && guard_is_mine(core) && !core->permit.granted &&
+           epoch_compare(core->permit.epoch, core->durable.spent) > 0;
+}
+
+static bool roles_are_new(const struct guard_core *core)
+{
+    return core->durable.guarding && core->declared.revision > core->durable.obeyed_revision;
+}
+
+static bool nothing_runs(const struct guard_core *core)
+{
+    return core->seen.process == GUARD_PROCESS_NONE;
+}
+
+static bool something_runs(const struct guard_core *core)
+{
+    return core->seen.process == GUARD_PROCESS_RUNNING;
+}
+
+static bool says_primary(const struct guard_core *core)
+{
+    return something_runs(core) && core->seen.role == ROLE_PRIMARY;
+}
+
+/* It does not answer, and its control file says that it is a primary, or nothing. */
+static bool may_be_a_primary(const struct guard_core *core)
+{
+    return says_primary(core) || (something_runs(core) && core->seen.role == ROLE_UNKNOWN &&
+                                  core->seen.control != GUARD_CONTROL_STANDBY);
+}
+
+static bool runs_as_permitted(const struct guard_core *core)
+{
+    return may_be_a_primary(core) && guard_holds(core) && (guard_has_time(core) || core->adopting);
+}
+
+static bool runs_as_standby(const struct guard_core *core)
+{
+    return something_runs(core) && core->seen.role == ROLE_STANDBY && !core->durable.burnt;
+}
+
+static bool runs_unpermitted(const struct guard_core *core)
+{
+    if (!may_be_a_primary(core)) {
+        return false;
+    }
+    bool refused = core->permit.known && !guard_holds(core);
+    return refused || core->now_ms >= core->state_since_ms + GUARD_LOOK_MS;
+}
+
+static bool is_burnt(const struct guard_core *core)
+{
+    return core->durable.burnt && something_runs(core);
+}
+
+static bool is_declared_down(const struct guard_core *core)
+{
+    return core->durable.declared_down && guard_is_saved(core) && something_runs(core);
+}
+
+static bool own_permit_was_revoked(const struct guard_core *core)
+{
+    return guard_is_mine(core) && !core->permit.granted;
+}
+
+static bool permit_has_ended(const struct guard_core *core)
+{
+    return guard_must_stop(core) && core->permit.known && !guard_holds(core);
+}
+
+static bool time_is_over(const struct guard_core *core)
+{
+    return guard_must_stop(core) && guard_time_is_over(core);
+}
+
+static bool nobody_permitted_it(const struct guard_core *core)
+{
+    return says_primary(core) && !(guard_holds(core) && guard_has_time(core));
+}
+
+static bool a_person_promoted_the_candidate(const struct guard_core *core)
+{
+    return says_primary(core) && guard_holds(core) && guard_has_time(core);
+}
+
+static bool is_up_as_primary(const struct guard_core *core)
+{
+    return says_primary(core);
+}
+
+static bool is_up_as_standby(const struct guard_core *core)
+{
+    return something_runs(core) && core->seen.role == ROLE_STANDBY;
+}
+
+static bool may_start_as_primary(const struct guard_core *core)
+{
+    return guard_may_start_primary(core) && nothing_runs(core);
+}
+
+static bool may_start_as_standby(const struct guard_core *core)
+{
+    return guard_may_start_standby(core) && nothing_runs(core);
+}
+
+static bool may_promote(const struct guard_core *core)
+{
+    return guard_may_promote(core);
+}
+
+static bool promotion_may_be_asked_again(const struct guard_core *core)
+{
+    const struct guard_permit *permit = &core->permit;
+    return !core->promote_out && core->now_ms >= core->promote_again_ms &&
+           core->seen.role == ROLE_STANDBY && guard_was_renewed(core) &&
+           (permit->life == 0 || permit->life == core->seen.life);
+}
+
+static bool renewal_is_due(const struct guard_core *core)
+{
+    if (!guard_wants_permit(core) || core->renewal_out || !guard_is_saved(core) ||
+        !guard_watchdog_is_settled(core)) {
+        return false;
+    }
+    return core->renewal_sent_ms == 0 ||
+           core->renewal_out_permit.revision != core->permit.revision ||
+           core->now_ms >= core->renewal_sent_ms + guard_renewal_ms(core);
+}
+
+static bool promises_are_due(const struct guard_core *core)
+{
+    return guard_may_extend(core) && guard_is_blind(core) && core->kept.permit.promisers_len > 0 &&
+           (core->round == 0 || core->now_ms >= core->round_ms + guard_renewal_ms(core));
+}
+
+static bool renewal_counts(const struct guard_core *core)
+{
+    return core->renewal_out && core->event->revision == core->renewal_out_permit.revision &&
+           guard_holds(core) &&
+           guard_epoch_is(core->renewal_out_permit.epoch, core->permit.epoch) &&
+           core->state != GUARD_STOPPING && !guard_must_stop(core);
+}
+
+static bool all_have_promised(const struct guard_core *core)
+{
+    uint32_t all = (UINT32_C(1) << core->asked_len) - 1;
+    return core->event->round == core->round && core->asked_len > 0 && core->promised == all &&
+           guard_may_extend(core);
+}
+
+static bool revocation_of_the_primary_is_new(const struct guard_core *core)
+{
+    return core->durable.guarding && core->permit.known && !core->permit.granted &&
+           !guard_is_mine(core) && core->permit.revision > core->durable.cut_for &&
+           core->permit.revision > core->cut_out && !core->follow_out;
+}
+
+static bool cut_must_be_repeated(const struct guard_core *core)
+{
+    return core->cut_out > core->durable.cut_for && !core->follow_out &&
+           core->now_ms >= core->follow_again_ms;
+}
+
+static bool upstream_differs(const struct guard_core *core)
+{
+    return core->durable.guarding && !core->follow_out && guard_is_saved(core) &&
+           core->now_ms >= core->follow_again_ms && core->cut_out <= core->durable.cut_for &&
+           core->durable.declared == ROLE_STANDBY &&
+           (!core->applied_known || strcmp(core->applied, guard_upstream(core)) != 0);
+}
+
+static bool the_cut_is_done(const struct guard_core *core)
+{
+    return core->event->upstream[0] == '\0' && core->cut_out > core->durable.cut_for;
+}
+
+/* ---- acts ---- */
+
+static void nothing(struct guard_core *core)
+{
+    (void)core;
+}
+
+static void report(struct guard_core *core)
+{
+    guard_effect(core, GUARD_DO_REPORT);
+}
+
+static void save(struct guard_core *core)
+{
+    core->version++;
+    guard_effect(core, GUARD_DO_SAVE)->version = core->version;
+}
+
+static void begin_guarding(struct guard_core *core)
+{
+    core->durable.guarding = true;
+    core->adopting = true;
+    save(core);
+    report(core);
+}
+
+static void store_epoch(struct guard_core *core)
+{
+    struct guard_durable *durable = &core->durable;
+    if (core->permit.epoch.incarnation > durable->epoch.incarnation) {
+        durable->obeyed_revision = 0; /* another store, whose revisions begin anew */
+        durable->cut_for = 0;
+    }
+    durable->epoch = core->permit.epoch;
+    save(core);
+}
+
+static void spend_epoch(struct guard_core *core)
+{
+    if (core->permit.known && epoch_compare(core->permit.epoch, core->durable.spent) > 0) {
+        core->durable.spent = core->permit.epoch;
+        save(core);
+        report(core);
+    }
+}
+
+static void obey(struct guard_core *core)
+{
+    const struct guard_declared *declared = &core->declared;
+    struct guard_durable *durable = &core->durable;
+    bool same = durable->declared == declared->role && durable->declared_down == declared->down &&
+                durable->burnt == declared->burnt &&
+                strcmp(durable->upstream, declared->upstream) == 0;
+    durable->obeyed_revision = declared->revision;
+    durable->declared = declared->role;
+    durable->declared_down = declared->down;
+    durable->burnt = declared->burnt;
+    memcpy(durable->upstream, declared->upstream, sizeof durable->upstream);
+    save(core);
+    if (!same) {
+        report(core);
+    }
+}
+
+/*
+ * Its time ends with it: whatever is still on its way is forgotten, and nothing starts again on a
+ * deadline that was stored for what has ended.
+ */
+static void rest(struct guard_core *core)
+{
+    core->counts = false;
+    core->adopting = false;
+    core->promote_out = false;
+    core->renewal_out = false;
+    core->renewal_sent_ms = 0;
+    core->unanswered_ms = 0;
+    if (core->kept.known) {
+        core->kept.known = false;
+        guard_effect(core, GUARD_DO_KEEP);
+    }
+    guard_effect(core, GUARD_DO_REST);
+    report(core);
+}
+
+static void stop_at(struct guard_core *core, uint64_t kill_at_ms)
+{
+    guard_effect(core, GUARD_DO_STOP)->kill_at_ms = kill_at_ms;
+    report(core);
+}
+
+/* The last quarter of K is for the proof that nothing is left. */
+static void stop_within_k(struct guard_core *core)
+{
+    uint32_t k_ms = guard_terms(core)->k_ms != 0 ? guard_terms(core)->k_ms : K_DEFAULT_MS;
+    stop_at(core, core->now_ms + k_ms - k_ms / 4);
+}
+
+static void stop_unpermitted(struct guard_core *core)
+{
+    core->counts = core->counts || may_be_a_primary(core);
+    guard_effect(core,
+                 GUARD_DO_TAKE_OVER); /* only what is in the cgroup can be killed as a whole */
+    stop_within_k(core);
+}
+
+static void stop_for_time(struct guard_core *core)
+{
+    const struct guard_permit *terms = guard_terms(core);
+    uint64_t end_ms = core->kept.known ? core->kept.valid_until_ms : 0;
+    uint64_t back_ms = (uint64_t)terms->w_ms + terms->k_ms / 4;
+    stop_at(core,
+            end_ms > back_ms && end_ms - back_ms > core->now_ms ? end_ms - back_ms : core->now_ms);
+    spend_epoch(core);
+}
+
+static void clear_away(struct guard_core *core)
+{
+    if (!guard_epoch_is(core->crash_epoch, core->permit.epoch)) {
+        core->crashes = 0;
+    }
+    core->crash_epoch = core->permit.epoch;
+    core->crashes++;
+    core->crash_ms = core->now_ms;
+    snprintf(core->crash, sizeof core->crash, "%.*s", (int)sizeof core->crash - 1,
+             core->event->text[0] != '\0' ? core->event->text : "it ended by itself");
+    stop_at(core, core->now_ms);
+}
+
+static void keep_time(struct guard_core *core, const struct guard_permit *permit, bool armed,
+                      uint64_t valid_until_ms)
+{
+    core->kept.known = true;
+    core->kept.permit = *permit;
+    core->kept.armed = armed;
+    core->kept.valid_until_ms = valid_until_ms;
+    guard_effect(core, GUARD_DO_KEEP);
+}
+
+/* What was legal a moment ago gets one D to have its first renewal accepted. */
+static void take_over_primary(struct guard_core *core)
+{
+    core->counts = true;
+    if (core->adopting && !core->kept.known) {
+        keep_time(core, &core->permit, false, core->now_ms + core->permit.d_ms);
+    }
+    core->adopting = false;
+    guard_effect(core, GUARD_DO_TAKE_OVER);
+    guard_effect(core, GUARD_DO_REST);
+    report(core);
+}
+
+static void take_over_standby(struct guard_core *core)
+{
+    core->adopting = false;
+    guard_effect(core, GUARD_DO_TAKE_OVER);
+    guard_effect(core, GUARD_DO_REST);
+    report(core);
+}
+
+static void start_primary(struct guard_core *core)
+{
+    core->counts = true;
+    core->applied_known = false;
+    guard_effect(core, GUARD_DO_START_PRIMARY);
+    report(core);
+}
+
+static void start_standby(struct guard_core *core)
+{
+    struct guard_effect *effect = guard_effect(core, GUARD_DO_START_STANDBY);
+    snprintf(effect->upstream, sizeof effect->upstream, "%s", guard_upstream(core));
+    snprintf(core->applied, sizeof core->applied, "%s", guard_upstream(core));
+    core->applied_known = true;
+    report(core);
+}
+
+static void promote(struct guard_core *core)
+{
+    const struct guard_permit *terms = guard_terms(core);
+    core->counts = true;
+    core->promote_out = true;
+    guard_effect(core, GUARD_DO_PROMOTE)->act_by_ms =
+        core->kept.valid_until_ms - terms->w_ms - terms->k_ms;
+    report(core);
+}
+
+static void be_primary(struct guard_core *core)
+{
+    core->counts = true;
+    core->promote_out = false;
+    core->crash[0] = '\0';
+    core->applied_known = false;
+    guard_effect(core, GUARD_DO_REST);
+    report(core);
+}
+
+static void be_standby(struct guard_core *core)
+{
+    core->crash[0] = '\0';
+    report(core);
+}
+
+static void wait_and_look(struct guard_core *core)
+{
+    core->promote_out = false;
+    core->promote_again_ms = core->now_ms + GUARD_AGAIN_MS;
+}
+
+static void renew(struct guard_core *core)
+{
+    struct guard_effect *effect = guard_effect(core, GUARD_DO_RENEW);
+    effect->armed = guard_says_armed(core);
+    core->renewal_out = true;
+    core->renewal_out_armed = effect->armed;
+    core->renewal_out_permit = core->permit;
+    core->renewal_sent_ms = core->now_ms;
+    if (core->unanswered_ms == 0) {
+        core->unanswered_ms = core->now_ms;
+    }
+}
+
+/* What is accepted counts from before it was sent, under the document that it was compared with. */
+static void take_time(struct guard_core *core)
+{
+    bool first = core->renewed_revision != core->renewal_out_permit.revision;
+    uint64_t until_ms = core->event->sent_ms + core->renewal_out_permit.d_ms;
+    bool same = core->kept.known && core->kept.permit.revision == core->permit.revision;
+    if (same && core->kept.valid_until_ms > until_ms) {
+        until_ms = core->kept.valid_until_ms; /* a promise given meanwhile reaches further */
+    }
+    keep_time(core, &core->renewal_out_permit, core->renewal_out_armed, until_ms);
+    core->renewed_revision = core->renewal_out_permit.revision;
+    core->renewal_out = false;
+    core->unanswered_ms = 0;
+    if (first) {
+        report(core);
+    }
+}
+
+static void drop_renewal(struct guard_core *core)
+{
+    core->renewal_out = false;
+}
+
+static void ask_promises(struct guard_core *core)
+{
+    core->round++;
+    core->round_ms = core->now_ms;
+    core->round_sent_ms = GUARD_NEVER;
+    core->promised = 0;
+    memcpy(core->asked, core->kept.permit.promisers, sizeof core->asked);
+    core->asked_len = core->kept.permit.promisers_len;
+    guard_effect(core, GUARD_DO_ASK)->round = core->round;
+}
+
+/* Each counts from the sending of its question: the earliest is the one that holds. */
+static void prolong(struct guard_core *core)
+{
+    uint64_t until_ms = core->round_sent_ms + core->kept.permit.d_ms;
+    if (until_ms > core->kept.valid_until_ms) {
+        struct guard_permit permit = core->kept.permit;
+        keep_time(core, &permit, core->kept.armed, until_ms);
+    }
+}
+
+static void follow(struct guard_core *core, const char *upstream)
+{
+    struct guard_effect *effect = guard_effect(core, GUARD_DO_FOLLOW);
+    snprintf(effect->upstream, sizeof effect->upstream, "%s", upstream);
+    core->follow_out = true;
+    core->follow_again_ms = core->now_ms + GUARD_AGAIN_MS;
+}
+
+static void cut(struct guard_core *core)
+{
+    if (core->permit.revision > core->cut_out && !core->permit.granted) {
+        core->cut_out = core->permit.revision;
+    }
+    follow(core, "");
+}
+
+static void follow_declared(struct guard_core *core)
+{
+    follow(core, guard_upstream(core));
+}
+
+static void record_cut(struct guard_core *core)
+{
+    core->durable.cut_for = core->cut_out;
+    save(core);
+    report(core);
+}
+
+/* ---- the table ---- */
+
+#define WHEN(f)  f, #f
+#define ACT(f)   f, #f
+#define NOW      GUARD_EV_TICK
+#define COUNTED  (GUARD_BIT(GUARD_LAUNCHING) | GUARD_BIT(GUARD_PROMOTING) | GUARD_BIT(GUARD_PRIMARY))
+#define STANDING (GUARD_BIT(GUARD_STARTING) | GUARD_BIT(GUARD_STANDBY))
+#define RUNNING  (COUNTED | STANDING)
+#define GUARDED  (GUARD_ANY & ~GUARD_BIT(GUARD_OBSERVING))
+#define IN(s)    GUARD_BIT(GUARD_##s)
+
+/* clang-format off */
+static const struct guard_rule rules[] = {
+  /* id     from               on                    when                                to               act                        why */
+  /* what is stored before anything else is done */
+  { "R-G1",  IN(OBSERVING),     NOW,                  WHEN(was_guarding),                 GUARD_LOOKING,   ACT(nothing),              "what was once guarded is guarded for ever" },
+  { "R-G2",  IN(OBSERVING),     NOW,                  WHEN(a_guard_is_asked_for),         GUARD_LOOKING,   ACT(begin_guarding),       "the first permit for a guard is written: from now on the instance obeys permits" },
+  /* ends: they come before everything that begins something */
+  { "R-G10", COUNTED,           NOW,                  WHEN(permit_has_ended),             GUARD_STOPPING,  ACT(stop_within_k),        "a revoked permit, or one of another instance or boot, ends a primary" },
+  { "R-G11", COUNTED,           NOW,                  WHEN(time_is_over),                 GUARD_STOPPING,  ACT(stop_for_time),        "neither renewed nor promised in time: a lapse is final" },
+  { "R-G12", STANDING,          NOW,                  WHEN(a_person_promoted_the_candidate), GUARD_PRIMARY, ACT(be_primary),           "the permit's holder has become a primary by another hand" },
+  { "R-G13", STANDING,          NOW,                  WHEN(nobody_permitted_it),          GUARD_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
+  { "R-G14", STANDING,          NOW,                  WHEN(own_permit_was_revoked),       GUARD_STOPPING,  ACT(stop_within_k),        "the holder of a revoked permit stops, whatever it is: the proof is that nothing runs" },
+  { "R-G15", STANDING|IN(LOOKING), NOW,               WHEN(is_burnt),                     GUARD_STOPPING,  ACT(stop_unpermitted),     "an instance that may bear a burnt timeline runs as nothing" },
+  { "R-G16", STANDING,          NOW,                  WHEN(is_declared_down),             GUARD_STOPPING,  ACT(stop_within_k),        "it is declared down" },
+  { "R-G17", RUNNING,           GUARD_EV_DIED,        WHEN(always),                       GUARD_STOPPING,  ACT(clear_away),           "it ended by itself: what is left of it is killed, and it is reported at once" },
+  { "R-G18", IN(STOPPING)|RUNNING|IN(LOOKING), GUARD_EV_GONE, WHEN(always),               GUARD_DOWN,      ACT(rest),                 "no process of it is left: its directory is put to rest" },
+  /* what is stored, in every state, also while it stops */
+  { "R-G20", GUARDED,           NOW,                  WHEN(epoch_is_new),                 GUARD_STAY,      ACT(store_epoch),          "a higher epoch is stored before it is used" },
+  { "R-G21", GUARDED,           NOW,                  WHEN(own_revocation_is_new),        GUARD_STAY,      ACT(spend_epoch),          "a revoked epoch is dropped for ever, and that is stored" },
+  { "R-G22", GUARDED,           NOW,                  WHEN(roles_are_new),                GUARD_STAY,      ACT(obey),                 "newer declared roles are stored before they are obeyed; older ones are never obeyed" },
+  /* what is there */
+  { "R-G30", IN(LOOKING),       NOW,                  WHEN(nothing_runs),                 GUARD_DOWN,      ACT(rest),                 "nothing runs: its directory is put to rest" },
+  { "R-G31", IN(LOOKING),       NOW,                  WHEN(runs_as_permitted),            GUARD_PRIMARY,   ACT(take_over_primary),    "a running primary whose permit is valid goes on" },
+  { "R-G32", IN(LOOKING),       NOW,                  WHEN(runs_as_standby),              GUARD_STANDBY,   ACT(take_over_standby),    "a running standby is taken over" },
+  { "R-G33", IN(LOOKING),       NOW,                  WHEN(runs_unpermitted),             GUARD_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
+  { "R-G34", IN(DOWN),          NOW,                  WHEN(something_runs),               GUARD_LOOKING,   ACT(report),               "somebody else started it" },
+  { "R-G35", IN(STARTING),      NOW,                  WHEN(is_up_as_standby),             GUARD_STANDBY,   ACT(be_standby),           "it runs as a standby" },
+  { "R-G36", IN(LAUNCHING)|IN(PROMOTING), NOW,        WHEN(is_up_as_primary),             GUARD_PRIMARY,   ACT(be_primary),           "it is a primary, and its directory carries standby.signal again" },
+  { "R-G37", IN(PROMOTING),     GUARD_EV_PROMOTED,    WHEN(always),                       GUARD_PRIMARY,   ACT(be_primary),           "it has taken a write" },
+  { "R-G38", IN(PROMOTING),     GUARD_EV_UNPROMOTED,  WHEN(always),                       GUARD_STAY,      ACT(wait_and_look),        "unknown is not failed: it counts as a primary until it is proven stopped" },
+  /* time */
+  { "R-G40", GUARDED,           GUARD_EV_RENEWED,     WHEN(renewal_counts),               GUARD_STAY,      ACT(take_time),            "an accepted renewal counts from before it was sent" },
+  { "R-G41", GUARDED,           GUARD_EV_RENEWED,     WHEN(always),                       GUARD_STAY,      ACT(drop_renewal),         "an answer after the end, or for another permit, is not used" },
+  { "R-G42", GUARDED,           GUARD_EV_UNRENEWED,   WHEN(always),                       GUARD_STAY,      ACT(drop_renewal),         "no answer is neither yes nor no" },
+  { "R-G43", GUARDED,           GUARD_EV_PROMISED,    WHEN(all_have_promised),            GUARD_STAY,      ACT(prolong),              "every promiser has promised: it goes on, counted from the first question" },
+  { "R-G44", GUARDED,           NOW,                  WHEN(renewal_is_due),               GUARD_STAY,      ACT(renew),                "the permit is renewed by a write that compares it" },
+  { "R-G45", COUNTED,           NOW,                  WHEN(promises_are_due),             GUARD_STAY,      ACT(ask_promises),         "renewals have no answer: the promisers are asked" },
+  /* beginnings */
+  { "R-G50", IN(DOWN),          NOW,                  WHEN(may_start_as_primary),         GUARD_LAUNCHING, ACT(start_primary),        "a permit of this boot was renewed, its epoch is stored, and the directory continues the recorded history" },
+  { "R-G51", IN(DOWN),          NOW,                  WHEN(may_start_as_standby),         GUARD_STARTING,  ACT(start_standby),        "it is declared a standby, and was one or ended at or below the fork" },
+  { "R-G52", IN(STANDBY),       NOW,                  WHEN(may_promote),                  GUARD_PROMOTING, ACT(promote),              "the permit names this life of it, and was renewed" },
+  { "R-G53", IN(PROMOTING),     NOW,                  WHEN(promotion_may_be_asked_again), GUARD_STAY,      ACT(promote),              "it is still in recovery, in the life that the permit names: asking twice is safe" },
+  /* a standby's upstream */
+  { "R-G60", STANDING|IN(DOWN), GUARD_EV_FOLLOWED,    WHEN(the_cut_is_done),              GUARD_STAY,      ACT(record_cut),           "it has durably stopped receiving: that is stored, then reported" },
+  { "R-G61", STANDING|IN(DOWN), NOW,                  WHEN(revocation_of_the_primary_is_new), GUARD_STAY,  ACT(cut),                  "its primary's permit is revoked: it stops receiving from it" },
+  { "R-G62", STANDING|IN(DOWN), NOW,                  WHEN(cut_must_be_repeated),         GUARD_STAY,      ACT(cut),                  "the cut has not been proven yet" },
+  { "R-G63", IN(STANDBY),       NOW,                  WHEN(upstream_differs),             GUARD_STAY,      ACT(follow_declared),      "it follows the upstream that is declared" },
+};
+/* clang-format on */
+
+#define RULES_LEN ((int)(sizeof rules / sizeof rules[0]))
+
+const struct guard_rule *guard_find_rule(const struct guard_core *core, enum guard_event_type on)
+{
+    for (int i = 0; i < RULES_LEN; i++) {
+        const struct guard_rule *rule = &rules[i];
+        if ((rule->from & GUARD_BIT(core->state)) != 0 && rule->on == on && rule->when(core)) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+int guard_rules_len(void)
+{
+    return RULES_LEN;
+}
+
+struct guard_rule_info guard_rule(int index)
+{
+    assert(index >= 0 && index < RULES_LEN);
+    const struct guard_rule *rule = &rules[index];
+    return (struct guard_rule_info){.id = rule->id,
+                                    .from = rule->from,
+                                    .on = guard_event_names[rule->on],
+                                    .when = rule->when_name,
+                                    .to = rule->to,
+                                    .act = rule->act_name,
+                                    .why = rule->why};
+}
+
+const char *guard_ignored(enum guard_state state, enum guard_event_type on)
+{
+    switch (on) {
+    case GUARD_EV_SEEN:
+    case GUARD_EV_PERMIT:
+    case GUARD_EV_DECLARED:
+    case GUARD_EV_WATCHDOG:
+    case GUARD_EV_SAVED:
+    case GUARD_EV_POLICY: return "it changes what is known; the review that follows looks at it";
+    case GUARD_EV_UNFOLLOWED: return "it is tried again after a while";
+    case GUARD_EV_UNPROMISED: return "a refusal is a silence, and is noted";
+    case GUARD_EV_DIED:
+        return (RUNNING & GUARD_BIT(state)) != 0 ? NULL
+                                                 : "it is not this guard's, or is being stopped";
+    case GUARD_EV_GONE:
+        return state == GUARD_OBSERVING || state == GUARD_DOWN ? "nothing runs, or nothing is done"
+                                                               : NULL;
+    case GUARD_EV_PROMOTED:
+    case GUARD_EV_UNPROMOTED: return state == GUARD_PROMOTING ? NULL : "no promotion is under way";
+    case GUARD_EV_FOLLOWED:
+        return state == GUARD_STANDBY || state == GUARD_STARTING || state == GUARD_DOWN
+                   ? NULL
+                   : "it is no standby any more";
+    case GUARD_EV_RENEWED:
+    case GUARD_EV_UNRENEWED:
+    case GUARD_EV_PROMISED:
+        return state == GUARD_OBSERVING ? "nothing is renewed while observing" : NULL;
+    default: return NULL;
+    }
+}

@@ -1,0 +1,1342 @@
+/*
+ * What a guard decides about one instance: the table of rules, truth tables of each permission, and
+ * long random lives whose every step is held against an independent account of the rules of time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fence/guard/guard_private.h"
+
+#define D  8000
+#define W  2000
+#define K  1000
+#define T0 100000
+
+static struct guard_core core;
+static struct guard_effects effects;
+static uint64_t now_ms;
+
+/* ---- one instance, step by step ---- */
+
+static struct guard_event event_of(enum guard_event_type type)
+{
+    return (struct guard_event){.type = type, .now_ms = now_ms};
+}
+
+static void step(struct guard_event event)
+{
+    event.now_ms = now_ms;
+    guard_step(&core, &event, &effects);
+}
+
+static void tick(uint64_t forward_ms)
+{
+    now_ms += forward_ms;
+    step(event_of(GUARD_EV_TICK));
+}
+
+static const struct guard_effect *did(enum guard_effect_type type)
+{
+    for (int i = 0; i < effects.len; i++) {
+        if (effects.items[i].type == type) {
+            return &effects.items[i];
+        }
+    }
+    return NULL;
+}
+
+static bool noted(const char *rule)
+{
+    for (int i = 0; i < effects.len; i++) {
+        if (effects.items[i].type == GUARD_DO_NOTE && strcmp(effects.items[i].rule, rule) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct guard_permit a_permit(int64_t revision, uint64_t counter, const char *node)
+{
+    struct guard_permit permit = {.known = true,
+                                  .revision = revision,
+                                  .granted = true,
+                                  .epoch = {1, counter},
+                                  .system_id = 7,
+                                  .timeline = 1,
+                                  .d_ms = D,
+                                  .w_ms = W,
+                                  .k_ms = K,
+                                  .promisers_len = 2};
+    snprintf(permit.node, sizeof permit.node, "%s", node);
+    snprintf(permit.boot, sizeof permit.boot, "boot-1");
+    snprintf(permit.promisers[0], sizeof permit.promisers[0], "ops1");
+    snprintf(permit.promisers[1], sizeof permit.promisers[1], "ops2");
+    return permit;
+}
+
+static void give_permit(struct guard_permit permit)
+{
+    struct guard_event event = event_of(GUARD_EV_PERMIT);
+    event.permit = permit;
+    step(event);
+}
+
+static void revoke(int64_t revision)
+{
+    struct guard_permit permit = core.permit;
+    permit.granted = false;
+    permit.revision = revision;
+    give_permit(permit);
+}
+
+static void declare(int64_t revision, enum role role, const char *upstream)
+{
+    struct guard_event event = event_of(GUARD_EV_DECLARED);
+    event.declared.revision = revision;
+    event.declared.role = role;
+    snprintf(event.declared.upstream, sizeof event.declared.upstream, "%s", upstream);
+    step(event);
+}
+
+static struct guard_seen seen_running(enum role role)
+{
+    return (struct guard_seen){.process = GUARD_PROCESS_RUNNING,
+                               .role = role,
+                               .system_id = 7,
+                               .timeline = 1,
+                               .life = 77,
+                               .control = role == ROLE_STANDBY ? GUARD_CONTROL_STANDBY
+                                                               : GUARD_CONTROL_PRIMARY_CRASH};
+}
+
+static struct guard_seen seen_stopped(enum guard_control control)
+{
+    return (struct guard_seen){.process = GUARD_PROCESS_NONE,
+                               .control = control,
+                               .system_id = 7,
+                               .checkpoint_lsn = 1000,
+                               .checkpoint_timeline = 1};
+}
+
+static void see(struct guard_seen seen)
+{
+    struct guard_event event = event_of(GUARD_EV_SEEN);
+    event.seen = seen;
+    step(event);
+}
+
+static void gone(enum guard_control control)
+{
+    struct guard_event event = event_of(GUARD_EV_GONE);
+    event.seen = seen_stopped(control);
+    step(event);
+}
+
+static void died(const char *text)
+{
+    struct guard_event event = event_of(GUARD_EV_DIED);
+    snprintf(event.text, sizeof event.text, "%s", text);
+    step(event);
+}
+
+static void saved(void)
+{
+    struct guard_event event = event_of(GUARD_EV_SAVED);
+    event.version = core.version;
+    step(event);
+}
+
+static void accept_renewal(uint64_t sent_ms)
+{
+    struct guard_event event = event_of(GUARD_EV_RENEWED);
+    event.sent_ms = sent_ms;
+    event.revision = core.renewal_out_permit.revision;
+    step(event);
+}
+
+static void promise(int promiser, uint64_t sent_ms)
+{
+    struct guard_event event = event_of(GUARD_EV_PROMISED);
+    event.round = core.round;
+    event.promiser = promiser;
+    event.sent_ms = sent_ms;
+    step(event);
+}
+
+static void set_policy(struct guard_policy policy)
+{
+    struct guard_event event = event_of(GUARD_EV_POLICY);
+    event.policy = policy;
+    step(event);
+}
+
+static void begin(struct guard_durable durable, struct guard_boot_state kept)
+{
+    now_ms = T0;
+    guard_init(&core, "db1", "boot-1", &durable, &kept, now_ms);
+    effects.len = 0;
+}
+
+/* A former primary at rest, guarded, which holds a permit that was not renewed yet. */
+static void begin_at_rest(enum guard_control control)
+{
+    begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
+    see(seen_stopped(control));
+    assert_int_equal(core.state, GUARD_DOWN);
+    give_permit(a_permit(10, 5, "db1"));
+    saved();
+}
+
+static void begin_as_primary(void)
+{
+    begin_at_rest(GUARD_CONTROL_PRIMARY_CRASH);
+    accept_renewal(now_ms);
+    assert_int_equal(core.state, GUARD_LAUNCHING);
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, GUARD_PRIMARY);
+}
+
+static void begin_as_standby(void)
+{
+    begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
+    give_permit(a_permit(10, 5, "db2"));
+    declare(10, ROLE_STANDBY, "db2");
+    see(seen_running(ROLE_STANDBY));
+    saved();
+    assert_int_equal(core.state, GUARD_STANDBY);
+}
+
+static void followed(const char *upstream)
+{
+    struct guard_event event = event_of(GUARD_EV_FOLLOWED);
+    snprintf(event.upstream, sizeof event.upstream, "%s", upstream);
+    step(event);
+}
+
+/* ---- the table ---- */
+
+static bool has_row(int state, int on)
+{
+    for (int i = 0; i < guard_rules_len(); i++) {
+        struct guard_rule_info rule = guard_rule(i);
+        if ((rule.from & GUARD_BIT(state)) != 0 && strcmp(rule.on, guard_event_names[on]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void each_state_and_event_has_a_row_or_a_reason_and_never_both(void **unused)
+{
+    (void)unused;
+    for (int state = 0; state < GUARD_STATES; state++) {
+        for (int on = 0; on < GUARD_EVENTS; on++) {
+            const char *reason = guard_ignored(state, on);
+            if (has_row(state, on) == (reason != NULL)) {
+                fail_msg("%s on '%s': %s", guard_state_names[state], guard_event_names[on],
+                         reason != NULL ? "a row, and a reason to ignore it"
+                                        : "neither a row nor a reason");
+            }
+        }
+    }
+}
+
+static void rules_have_ids_of_their_own_and_no_row_is_shadowed(void **unused)
+{
+    (void)unused;
+    for (int late = 0; late < guard_rules_len(); late++) {
+        struct guard_rule_info below = guard_rule(late);
+        uint64_t left = below.from;
+        assert_memory_equal(below.id, "R-G", 3);
+        assert_true(strlen(below.why) > 10);
+        for (int early = 0; early < late; early++) {
+            struct guard_rule_info above = guard_rule(early);
+            assert_string_not_equal(above.id, below.id);
+            bool same = strcmp(above.on, below.on) == 0;
+            if (same &&
+                (strcmp(above.when, "always") == 0 || strcmp(above.when, below.when) == 0)) {
+                left &= ~above.from;
+            }
+        }
+        assert_true(left != 0);
+    }
+}
+
+static void every_state_is_reached_and_left(void **unused)
+{
+    (void)unused;
+    for (int state = 0; state < GUARD_STATES; state++) {
+        bool reached = state == GUARD_OBSERVING;
+        bool left = false;
+        for (int i = 0; i < guard_rules_len(); i++) {
+            struct guard_rule_info rule = guard_rule(i);
+            reached = reached || rule.to == state;
+            left =
+                left || (rule.to >= 0 && rule.to != state && (rule.from & GUARD_BIT(state)) != 0);
+        }
+        assert_true(reached);
+        assert_true(left);
+    }
+}
+
+/* ---- truth tables: every combination, held against the rule said once more in plain words ---- */
+
+/* Bits of a combination, taken one after the other. */
+static unsigned combination;
+static bool bit(void)
+{
+    bool value = (combination & 1) != 0;
+    combination >>= 1;
+    return value;
+}
+
+static struct guard_core a_core(enum guard_state state)
+{
+    struct guard_core c = {.state = state, .now_ms = T0};
+    snprintf(c.node, sizeof c.node, "db1");
+    snprintf(c.boot, sizeof c.boot, "boot-1");
+    c.durable.guarding = true;
+    c.durable.epoch = (struct epoch){1, 5};
+    return c;
+}
+
+static void may_start_as_primary_only_when_all_conditions_hold(void **unused)
+{
+    (void)unused;
+    int yes = 0;
+    for (unsigned all = 0; all < 1u << 16; all++) {
+        combination = all;
+        bool granted = bit(), my_node = bit(), my_boot = bit(), epoch_high = bit(), spent = bit();
+        bool renewed = bit(), time = bit(), is_stored = bit(), tried = bit(), burnt = bit();
+        bool down = bit(), was_primary = bit(), timeline = bit(), system = bit(), known = bit();
+        bool crashed = bit();
+        struct guard_core c = a_core(GUARD_DOWN);
+        c.permit = a_permit(10, epoch_high ? 5 : 4, my_node ? "db1" : "db2");
+        c.permit.known = known;
+        c.permit.granted = granted;
+        c.permit.timeline = timeline ? 1 : 2;
+        c.permit.system_id = system ? 7 : 8;
+        snprintf(c.permit.boot, sizeof c.permit.boot, "%s", my_boot ? "boot-1" : "boot-0");
+        c.durable.spent = (struct epoch){1, spent ? 5 : 3};
+        c.durable.burnt = burnt;
+        c.durable.declared_down = down;
+        c.renewed_revision = renewed ? 10 : 9;
+        c.kept = (struct guard_boot_state){
+            .known = true, .permit = c.permit, .valid_until_ms = T0 + W + K + (time ? 1 : 0)};
+        c.version = 4;
+        c.saved_version = is_stored ? 4 : 3;
+        c.policy.watchdog_configured = true;
+        c.watchdog_tried = tried;
+        c.seen = seen_stopped(was_primary ? GUARD_CONTROL_PRIMARY_CLEAN : GUARD_CONTROL_STANDBY);
+        if (crashed) {
+            snprintf(c.crash, sizeof c.crash, "signal 9");
+            c.crash_epoch = c.permit.epoch;
+        }
+        bool expected = known && granted && my_node && my_boot && epoch_high && !spent && renewed &&
+                        time && is_stored && tried && !burnt && !down && was_primary && timeline &&
+                        system && !crashed;
+        assert_int_equal(guard_may_start_primary(&c), expected);
+        yes += expected ? 1 : 0;
+        c.state = GUARD_STOPPING;
+        assert_false(guard_may_start_primary(&c));
+    }
+    assert_int_equal(yes, 1);
+}
+
+static void may_promote_only_the_life_that_the_permit_names(void **unused)
+{
+    (void)unused;
+    for (unsigned all = 0; all < 1u << 13; all++) {
+        combination = all;
+        bool granted = bit(), my_node = bit(), my_boot = bit(), spent = bit(), renewed = bit();
+        bool time = bit(), is_stored = bit(), tried = bit(), burnt = bit(), named = bit();
+        bool same_life = bit(), in_recovery = bit(), system = bit();
+        struct guard_core c = a_core(GUARD_STANDBY);
+        c.permit = a_permit(10, 5, my_node ? "db1" : "db2");
+        c.permit.granted = granted;
+        c.permit.life = !named ? 0 : same_life ? 77 : 76;
+        c.permit.system_id = system ? 7 : 8;
+        snprintf(c.permit.boot, sizeof c.permit.boot, "%s", my_boot ? "boot-1" : "");
+        c.durable.spent = (struct epoch){1, spent ? 5 : 0};
+        c.durable.burnt = burnt;
+        c.renewed_revision = renewed ? 10 : 0;
+        c.kept = (struct guard_boot_state){
+            .known = true, .permit = c.permit, .valid_until_ms = T0 + (time ? D : W + K)};
+        c.version = 4;
+        c.saved_version = is_stored ? 4 : 3;
+        c.policy.watchdog_configured = true;
+        c.watchdog_tried = tried;
+        c.seen = seen_running(in_recovery ? ROLE_STANDBY : ROLE_UNKNOWN);
+        bool expected = granted && my_node && my_boot && !spent && renewed && time && is_stored &&
+                        tried && !burnt && (!named || same_life) && in_recovery && system;
+        assert_int_equal(guard_may_promote(&c), expected);
+    }
+}
+
+static void must_stop_and_may_be_primary_are_never_both_true(void **unused)
+{
+    (void)unused;
+    for (unsigned all = 0; all < 1u << 10; all++) {
+        combination = all;
+        bool granted = bit(), my_node = bit(), my_boot = bit(), spent = bit(), known = bit();
+        bool time = bit(), counts = bit(), guarding = bit(), goes_on = bit(), armed = bit();
+        struct guard_core c = a_core(GUARD_PRIMARY);
+        c.permit = a_permit(10, 5, my_node ? "db1" : "db2");
+        c.permit.known = known;
+        c.permit.granted = granted;
+        snprintf(c.permit.boot, sizeof c.permit.boot, "%s", my_boot ? "boot-1" : "boot-0");
+        c.durable.spent = (struct epoch){1, spent ? 5 : 0};
+        c.durable.guarding = guarding;
+        c.counts = counts;
+        c.kept = (struct guard_boot_state){.known = true,
+                                           .permit = a_permit(10, 5, "db1"),
+                                           .armed = armed,
+                                           .valid_until_ms = T0 + (time ? D : W + K)};
+        c.policy.when_blind_continue = goes_on;
+        c.unanswered_ms = T0 - D;
+        bool holds = known && granted && my_node && my_boot && !spent;
+        bool in_time = time || (goes_on && !armed && holds);
+        assert_int_equal(guard_may_be_primary(&c), counts && holds && in_time);
+        assert_int_equal(guard_must_stop(&c),
+                         guarding && counts && ((known && !holds) || !in_time));
+        assert_int_equal(guard_may_extend(&c), counts && holds && in_time);
+        assert_false(guard_must_stop(&c) && guard_may_be_primary(&c));
+    }
+}
+
+static void a_standby_starts_only_where_its_wal_cannot_lie_past_the_fork(void **unused)
+{
+    (void)unused;
+    for (unsigned all = 0; all < 1u << 8; all++) {
+        combination = all;
+        bool declared = bit(), burnt = bit(), down = bit(), is_stored = bit(), revoked = bit();
+        bool fork_known = bit(), below = bit(), clean = bit();
+        for (int control = 0; control <= GUARD_CONTROL_PRIMARY_CRASH; control++) {
+            struct guard_core c = a_core(GUARD_DOWN);
+            c.permit = a_permit(10, 5, revoked ? "db1" : "db2");
+            c.permit.granted = !revoked;
+            c.durable.declared = declared ? ROLE_STANDBY : ROLE_UNKNOWN;
+            c.durable.burnt = burnt;
+            c.durable.declared_down = down;
+            c.version = 4;
+            c.saved_version = is_stored ? 4 : 3;
+            c.seen = seen_stopped((enum guard_control)control);
+            c.seen.checkpoint_lsn = below ? 1000 : 1001;
+            c.declared.fork_lsn = fork_known ? 1000 : 0;
+            bool former_is_safe = control == GUARD_CONTROL_PRIMARY_CLEAN && fork_known && below;
+            bool expected = declared && !burnt && !down && is_stored && !revoked &&
+                            (control == GUARD_CONTROL_STANDBY || former_is_safe);
+            assert_int_equal(guard_may_start_standby(&c), expected);
+            assert_int_equal(guard_held(&c)[0] == '\0', expected);
+        }
+        (void)clean;
+    }
+}
+
+static void the_watchdog_is_fed_only_while_every_primary_is_in_its_time(void **unused)
+{
+    (void)unused;
+    for (unsigned all = 0; all < 1u << 8; all++) {
+        combination = all;
+        struct guard_core cores[2];
+        bool feed = true;
+        bool begins = false;
+        bool is_armed = false;
+        for (int i = 0; i < 2; i++) {
+            bool counts = bit(), in_time = bit(), before_w = bit(), armed = bit();
+            cores[i] = a_core(counts ? GUARD_PRIMARY : GUARD_DOWN);
+            cores[i].permit = a_permit(10, 5, "db1");
+            cores[i].permit.granted = counts;
+            cores[i].counts = counts;
+            cores[i].watchdog_armed = armed;
+            uint64_t left_ms = in_time ? D : before_w ? W + 1 : W;
+            cores[i].kept = (struct guard_boot_state){
+                .known = true, .permit = cores[i].permit, .valid_until_ms = T0 + left_ms};
+            feed = feed && (!counts || in_time || before_w);
+            begins = begins || (counts && in_time);
+            is_armed = is_armed || (counts && armed);
+        }
+        struct guard_watchdog_wish wish = guard_watchdog(cores, 2, T0);
+        assert_int_equal(wish.feed, feed);
+        assert_int_equal(wish.armed, begins || is_armed);
+        assert_int_equal(wish.period_ms, wish.armed ? W : 0);
+    }
+}
+
+/* ---- stories ---- */
+
+static void before_the_first_permit_nothing_is_done(void **unused)
+{
+    (void)unused;
+    begin((struct guard_durable){.guarding = false}, (struct guard_boot_state){.known = false});
+    see(seen_running(ROLE_PRIMARY));
+    struct guard_permit unguarded = a_permit(3, 1, "db1");
+    unguarded.boot[0] = '\0';
+    give_permit(unguarded);
+    declare(4, ROLE_STANDBY, "db2");
+    tick(10 * D);
+    assert_int_equal(core.state, GUARD_OBSERVING);
+    assert_false(core.counts);
+    assert_null(did(GUARD_DO_STOP));
+    assert_true(guard_deadline_ms(&core) == GUARD_NEVER);
+}
+
+static void an_adopted_primary_goes_on_and_has_one_d_for_its_first_renewal(void **unused)
+{
+    (void)unused;
+    begin((struct guard_durable){.guarding = false}, (struct guard_boot_state){.known = false});
+    see(seen_running(ROLE_PRIMARY));
+    give_permit(a_permit(3, 1, "db1"));
+    assert_true(noted("R-G2"));
+    assert_true(noted("R-G31"));
+    assert_non_null(did(GUARD_DO_TAKE_OVER));
+    assert_null(did(GUARD_DO_STOP));
+    assert_null(did(GUARD_DO_RENEW)); /* its epoch is not stored yet */
+    saved();
+    assert_non_null(did(GUARD_DO_RENEW));
+    now_ms += D - W - K - 1;
+    tick(0);
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    tick(1);
+    assert_int_equal(core.state, GUARD_STOPPING);
+}
+
+static void g6_after_a_reboot_nothing_starts_under_the_old_permit(void **unused)
+{
+    (void)unused;
+    struct guard_permit old = a_permit(10, 5, "db1");
+    snprintf(old.boot, sizeof old.boot, "boot-0");
+    begin((struct guard_durable){.guarding = true, .epoch = {1, 5}},
+          (struct guard_boot_state){.known = false});
+    see(seen_stopped(GUARD_CONTROL_PRIMARY_CRASH));
+    give_permit(old);
+    tick(10 * D);
+    assert_int_equal(core.state, GUARD_DOWN);
+    assert_true(guard_asks_start(&core));
+    assert_non_null(strstr(guard_held(&core), "no permit is granted to this boot"));
+    give_permit(a_permit(20, 6, "db1"));
+    assert_null(did(GUARD_DO_RENEW));
+    saved();
+    assert_non_null(did(GUARD_DO_RENEW));
+    accept_renewal(now_ms);
+    assert_non_null(did(GUARD_DO_START_PRIMARY));
+}
+
+static void g6_a_primary_that_was_started_at_boot_by_another_hand_is_stopped(void **unused)
+{
+    (void)unused;
+    struct guard_permit old = a_permit(10, 5, "db1");
+    snprintf(old.boot, sizeof old.boot, "boot-0");
+    begin((struct guard_durable){.guarding = true, .epoch = {1, 5}},
+          (struct guard_boot_state){.known = false});
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, GUARD_LOOKING); /* etcd may still say that it is permitted */
+    give_permit(old);
+    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_true(noted("R-G33"));
+}
+
+static void i9_a_standby_promoted_by_hand_is_stopped(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_true(noted("R-G13"));
+    assert_non_null(did(GUARD_DO_STOP));
+    gone(GUARD_CONTROL_PRIMARY_CRASH);
+    assert_non_null(did(GUARD_DO_REST));
+    assert_null(did(GUARD_DO_START_STANDBY)); /* its WAL has left the recorded history */
+}
+
+static void a_revocation_ends_a_primary_within_k_and_is_reported_when_nothing_is_left(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    revoke(11);
+    assert_true(noted("R-G10"));
+    uint64_t kill_at_ms = did(GUARD_DO_STOP)->kill_at_ms;
+    assert_true(kill_at_ms > now_ms && kill_at_ms < now_ms + K);
+    assert_int_equal(guard_stopped_for(&core), 0);
+    gone(GUARD_CONTROL_PRIMARY_CLEAN);
+    assert_int_equal(guard_stopped_for(&core), 0); /* the dropped epoch is not on disk yet */
+    saved();
+    assert_int_equal(guard_stopped_for(&core), 11);
+    assert_non_null(did(GUARD_DO_REPORT));
+    give_permit(a_permit(12, 5, "db1")); /* the revoked epoch once more */
+    tick(1);
+    assert_null(did(GUARD_DO_RENEW));
+    assert_int_equal(core.state, GUARD_DOWN);
+}
+
+static void a_lapse_is_final(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    uint64_t until_ms = core.kept.valid_until_ms;
+    tick(1000);
+    assert_non_null(did(GUARD_DO_RENEW));
+    uint64_t sent_ms = now_ms;
+    now_ms = until_ms - W - K - 1;
+    tick(0);
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    tick(1);
+    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_true(noted("R-G11"));
+    assert_true(did(GUARD_DO_STOP)->kill_at_ms < until_ms - W);
+    accept_renewal(sent_ms);
+    assert_true(noted("R-G41"));
+    assert_true(core.kept.valid_until_ms == until_ms);
+    gone(GUARD_CONTROL_PRIMARY_CLEAN);
+    saved();
+    tick(5000);
+    assert_null(did(GUARD_DO_RENEW));
+    assert_true(guard_asks_start(&core));
+}
+
+static void a_guard_that_slept_past_its_time_kills_at_once(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    now_ms = core.kept.valid_until_ms + 60000;
+    tick(0);
+    assert_true(did(GUARD_DO_STOP)->kill_at_ms <= now_ms);
+    assert_false(guard_watchdog(&core, 1, now_ms).feed);
+}
+
+static void a_slow_etcd_alone_never_stops_a_primary(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    tick(1000);
+    assert_non_null(did(GUARD_DO_RENEW));
+    for (int minute = 0; minute < 600; minute++) {
+        tick(100);
+        if (did(GUARD_DO_ASK) != NULL) {
+            promise(0, now_ms);
+            promise(1, now_ms + 5);
+        }
+        assert_int_equal(core.state, GUARD_PRIMARY);
+        assert_true(guard_watchdog(&core, 1, now_ms).feed);
+    }
+    accept_renewal(now_ms);
+    tick(1000);
+    assert_null(did(GUARD_DO_ASK));
+}
+
+static void one_silent_promiser_of_two_stops_it_in_time(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    uint64_t until_ms = core.kept.valid_until_ms;
+    bool asked = false;
+    for (int i = 0; i < 200 && core.state == GUARD_PRIMARY; i++) {
+        tick(50);
+        if (did(GUARD_DO_ASK) != NULL) {
+            asked = true;
+            promise(0, now_ms);
+            promise(0, now_ms);
+        }
+    }
+    assert_true(asked);
+    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_true(now_ms <= until_ms - W - K + 50);
+}
+
+static void promises_of_an_earlier_round_do_not_add_up(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    while (core.round == 0) {
+        tick(50);
+    }
+    uint64_t until_ms = core.kept.valid_until_ms;
+    promise(0, now_ms);
+    uint32_t first = core.round;
+    while (core.round == first) {
+        tick(50);
+    }
+    struct guard_event late = event_of(GUARD_EV_PROMISED);
+    late.round = first;
+    late.promiser = 1;
+    late.sent_ms = now_ms;
+    step(late);
+    promise(1, now_ms);
+    assert_true(core.kept.valid_until_ms == until_ms);
+    promise(0, now_ms - 40);
+    assert_true(core.kept.valid_until_ms == now_ms - 40 + D);
+}
+
+static void the_promisers_are_those_of_the_document_last_renewed_under(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    struct guard_permit fewer = a_permit(11, 5, "db1");
+    fewer.promisers_len = 1;
+    give_permit(fewer);
+    assert_non_null(did(GUARD_DO_RENEW));
+    for (int i = 0; i < 40 && core.round == 0; i++) {
+        tick(100);
+    }
+    assert_int_equal(core.asked_len, 2);
+    accept_renewal(now_ms);
+    uint32_t round = core.round;
+    tick(1000);
+    for (int i = 0; i < 40 && core.round == round; i++) {
+        tick(100);
+    }
+    assert_int_equal(core.asked_len, 1);
+}
+
+static void a_promise_never_starts_an_instance(void **unused)
+{
+    (void)unused;
+    begin_at_rest(GUARD_CONTROL_PRIMARY_CRASH);
+    for (int i = 0; i < 100; i++) {
+        tick(200);
+        assert_null(did(GUARD_DO_ASK));
+        promise(0, now_ms);
+        promise(1, now_ms);
+        assert_null(did(GUARD_DO_START_PRIMARY));
+    }
+    assert_int_equal(core.state, GUARD_DOWN);
+}
+
+static void d20_a_missing_permit_ends_nothing_and_begins_nothing(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    struct guard_permit missing = {.known = false};
+    give_permit(missing);
+    assert_true(core.permit_missing);
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
+    see(seen_stopped(GUARD_CONTROL_PRIMARY_CLEAN));
+    give_permit(missing);
+    tick(10 * D);
+    assert_int_equal(core.state, GUARD_DOWN);
+    assert_null(did(GUARD_DO_RENEW));
+}
+
+static void d5_d7_lower_epochs_and_older_documents_are_refused(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    struct guard_permit lower = a_permit(99, 4, "db2");
+    give_permit(lower);
+    assert_true(core.permit_refused);
+    assert_int_equal(core.permit.epoch.counter, 5);
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    struct guard_permit older = a_permit(9, 5, "db2");
+    give_permit(older);
+    assert_string_equal(core.permit.node, "db1");
+    declare(30, ROLE_PRIMARY, "");
+    declare(29, ROLE_STANDBY, "db2");
+    assert_int_equal(core.durable.obeyed_revision, 30);
+    assert_int_equal(core.durable.declared, ROLE_PRIMARY);
+}
+
+static void d5_a_new_incarnation_of_the_store_begins_its_revisions_anew(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    struct guard_permit rescued = a_permit(2, 6, "db2");
+    rescued.epoch.incarnation = 2;
+    give_permit(rescued);
+    assert_int_equal(core.durable.epoch.incarnation, 2);
+    assert_int_equal(core.permit.revision, 2);
+}
+
+static void a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "db2");
+    followed("db2");
+    revoke(11);
+    assert_true(noted("R-G61"));
+    assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "");
+    assert_int_equal(guard_cut_for(&core), 0);
+    declare(11, ROLE_STANDBY, "db2"); /* the same write: the roles are as they were */
+    declare(12, ROLE_STANDBY, "db2");
+    saved();
+    followed("");
+    assert_int_equal(guard_cut_for(&core), 0); /* not on disk yet */
+    saved();
+    assert_int_equal(guard_cut_for(&core), 11);
+    tick(60000);
+    assert_null(did(GUARD_DO_FOLLOW));
+    give_permit(a_permit(20, 6, "db3"));
+    saved();
+    tick(1000);
+    assert_null(did(GUARD_DO_FOLLOW)); /* whom to follow now was not seen yet */
+    declare(20, ROLE_STANDBY, "db3");
+    saved();
+    assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "db3");
+}
+
+static void a_cut_that_is_not_proven_is_tried_again(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    followed("db2");
+    revoke(11);
+    step(event_of(GUARD_EV_UNFOLLOWED));
+    tick(GUARD_AGAIN_MS);
+    assert_true(noted("R-G62"));
+    assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "");
+    assert_int_equal(guard_cut_for(&core), 0);
+}
+
+static void a_candidate_is_promoted_in_the_life_that_the_permit_names(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    followed("db2");
+    revoke(11);
+    followed("");
+    saved();
+    struct guard_permit grant = a_permit(12, 6, "db1");
+    grant.life = 76;
+    give_permit(grant);
+    saved();
+    assert_null(did(GUARD_DO_RENEW)); /* it has restarted since */
+    grant.revision = 13;
+    grant.epoch.counter = 7;
+    grant.life = 77;
+    give_permit(grant);
+    saved();
+    assert_non_null(did(GUARD_DO_RENEW));
+    accept_renewal(now_ms);
+    assert_true(noted("R-G52"));
+    assert_true(did(GUARD_DO_PROMOTE)->act_by_ms == now_ms + D - W - K);
+    assert_true(core.counts);
+    struct guard_event event = event_of(GUARD_EV_PROMOTED);
+    event.seen = seen_running(ROLE_PRIMARY);
+    event.seen.timeline = 2;
+    step(event);
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_non_null(did(GUARD_DO_REST));
+}
+
+static void f3_an_unknown_promotion_counts_until_it_is_proven_stopped(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    give_permit(a_permit(13, 7, "db1"));
+    saved();
+    accept_renewal(now_ms);
+    assert_int_equal(core.state, GUARD_PROMOTING);
+    step(event_of(GUARD_EV_UNPROMOTED));
+    assert_int_equal(core.state, GUARD_PROMOTING);
+    assert_true(core.counts);
+    tick(GUARD_AGAIN_MS);
+    assert_non_null(did(GUARD_DO_PROMOTE));
+    revoke(14);
+    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_true(core.counts);
+    gone(GUARD_CONTROL_STANDBY);
+    assert_false(core.counts);
+    saved();
+    assert_int_equal(guard_stopped_for(&core), 14);
+}
+
+static void e1_a_crash_is_held_down_and_reported_unless_the_policy_restarts_it(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    died("postmaster ended by signal 9");
+    assert_true(noted("R-G17"));
+    assert_non_null(did(GUARD_DO_REPORT));
+    assert_true(did(GUARD_DO_STOP)->kill_at_ms <= now_ms);
+    assert_true(core.counts);
+    gone(GUARD_CONTROL_PRIMARY_CRASH);
+    tick(1000);
+    assert_int_equal(core.state, GUARD_DOWN);
+    assert_string_equal(core.crash, "postmaster ended by signal 9");
+    assert_true(guard_asks_start(&core));
+    assert_non_null(strstr(guard_held(&core), "ended by itself"));
+}
+
+static void e1_a_restart_needs_the_permit_it_still_holds_and_ends_at_its_deadline(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    set_policy((struct guard_policy){.restart = true, .restart_deadline_ms = 5000});
+    died("signal 9");
+    gone(GUARD_CONTROL_PRIMARY_CRASH);
+    assert_null(did(GUARD_DO_START_PRIMARY)); /* the time it had has ended with it */
+    accept_renewal(now_ms);
+    assert_non_null(did(GUARD_DO_START_PRIMARY));
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    died("signal 9");
+    revoke(11);
+    gone(GUARD_CONTROL_PRIMARY_CRASH);
+    assert_null(did(GUARD_DO_START_PRIMARY));
+    begin_as_primary();
+    set_policy((struct guard_policy){.restart = true, .restart_deadline_ms = 5000});
+    for (int i = 0; i < GUARD_CRASHES - 1; i++) {
+        died("signal 11");
+        gone(GUARD_CONTROL_PRIMARY_CRASH);
+        accept_renewal(now_ms);
+        assert_non_null(did(GUARD_DO_START_PRIMARY));
+    }
+    died("signal 11");
+    gone(GUARD_CONTROL_PRIMARY_CRASH);
+    assert_null(did(GUARD_DO_START_PRIMARY)); /* C3: a loop is a failure */
+    begin_as_primary();
+    set_policy((struct guard_policy){.restart = true, .restart_deadline_ms = 500});
+    died("signal 9");
+    now_ms += 500;
+    gone(GUARD_CONTROL_PRIMARY_CRASH);
+    assert_null(did(GUARD_DO_START_PRIMARY));
+}
+
+static void g12_a_returning_guard_takes_over_on_the_stored_deadline_of_this_boot(void **unused)
+{
+    (void)unused;
+    struct guard_boot_state kept = {
+        .known = true, .permit = a_permit(10, 5, "db1"), .valid_until_ms = T0 + D, .armed = true};
+    begin((struct guard_durable){.guarding = true, .epoch = {1, 5}}, kept);
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_null(did(GUARD_DO_STOP));
+    assert_non_null(did(GUARD_DO_RENEW));
+    assert_true(guard_watchdog(&core, 1, now_ms).feed);
+    kept.valid_until_ms = T0 + W + K;
+    begin((struct guard_durable){.guarding = true, .epoch = {1, 5}}, kept);
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, GUARD_LOOKING);
+    tick(GUARD_LOOK_MS);
+    assert_int_equal(core.state, GUARD_STOPPING);
+}
+
+static void a_burnt_instance_runs_as_nothing(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    struct guard_event event = event_of(GUARD_EV_DECLARED);
+    event.declared = (struct guard_declared){.revision = 50, .role = ROLE_STANDBY, .burnt = true};
+    step(event);
+    assert_true(noted("R-G15"));
+    gone(GUARD_CONTROL_STANDBY);
+    saved();
+    tick(60000);
+    assert_int_equal(core.state, GUARD_DOWN);
+    assert_non_null(strstr(guard_held(&core), "rebuilt"));
+}
+
+static void when_blind_continue_goes_on_and_makes_time_no_evidence(void **unused)
+{
+    (void)unused;
+    begin_at_rest(GUARD_CONTROL_PRIMARY_CRASH);
+    struct guard_event armed = event_of(GUARD_EV_WATCHDOG);
+    armed.armed = true;
+    armed.period_ms = W;
+    step(armed);
+    set_policy((struct guard_policy){.when_blind_continue = true});
+    accept_renewal(now_ms);
+    see(seen_running(ROLE_PRIMARY));
+    tick(1000);
+    assert_false(did(GUARD_DO_RENEW)->armed);
+    accept_renewal(now_ms);
+    for (int i = 0; i < 300; i++) {
+        tick(200);
+    }
+    assert_int_equal(core.state, GUARD_PRIMARY);
+    revoke(11);
+    assert_int_equal(core.state, GUARD_STOPPING);
+}
+
+/* ---- long random lives ---- */
+
+#define ANSWERS_MAX 32
+#define PAST_MAX    8
+
+struct answer { /* on its way back to the guard */
+    uint64_t at_ms;
+    struct guard_event event;
+};
+
+/* The world around a guard, and an account of its own of what the guard may do. */
+struct life {
+    unsigned random;
+    struct guard_permit store; /* the latest document */
+    struct guard_permit past[PAST_MAX];
+    struct guard_permit seen; /* the latest that was delivered */
+    struct answer answers[ANSWERS_MAX];
+    int answers_len;
+    bool running, promoting;
+    enum role role;
+    enum guard_control control;
+    int64_t role_life;
+    /* the account */
+    uint64_t until_ms; /* what accepted renewals and whole rounds of promises allow */
+    struct guard_permit renewed;
+    uint64_t round_sent_ms[2];
+    uint32_t rounds[2];
+    uint64_t asked_version, on_disk_version;
+    struct epoch lapsed;
+    bool stopping;
+    int starts, promotions, stops, lapses, prolonged;
+};
+static struct life life;
+
+static unsigned rnd(unsigned below)
+{
+    life.random = life.random * 1664525u + 1013904223u;
+    return (life.random >> 8) % below;
+}
+
+static void later(struct guard_event event, uint64_t in_ms)
+{
+    if (life.answers_len < ANSWERS_MAX) {
+        life.answers[life.answers_len++] = (struct answer){now_ms + in_ms, event};
+    }
+}
+
+static struct guard_seen look(void)
+{
+    struct guard_seen seen = life.running ? seen_running(life.role) : seen_stopped(life.control);
+    seen.control = life.control;
+    seen.life = life.role_life;
+    return seen;
+}
+
+static void look_later(enum guard_event_type type, uint64_t in_ms)
+{
+    struct guard_event event = event_of(type);
+    later(event, in_ms); /* what is seen is filled in when it is delivered */
+}
+
+static void check_begin(void)
+{
+    const struct guard_permit *p = &life.seen;
+    assert_true(p->granted && strcmp(p->node, "db1") == 0 && strcmp(p->boot, "boot-1") == 0);
+    assert_int_equal(life.renewed.revision, p->revision);
+    assert_true(now_ms + W + K < life.until_ms);
+    assert_true(life.on_disk_version >= life.asked_version);
+    assert_true(epoch_compare(p->epoch, life.lapsed) > 0);
+    assert_false(life.stopping);
+    assert_false(core.durable.burnt);
+}
+
+static void carry_out(const struct guard_effect *effect)
+{
+    struct guard_event event = {0};
+    switch (effect->type) {
+    case GUARD_DO_SAVE:
+        life.asked_version = effect->version;
+        event.type = GUARD_EV_SAVED;
+        event.version = effect->version;
+        later(event, rnd(30));
+        break;
+    case GUARD_DO_RENEW: {
+        assert_false(life.stopping);
+        assert_true(life.on_disk_version >= life.asked_version);
+        bool good = life.store.granted && life.store.revision == core.permit.revision;
+        event.type = good && rnd(4) != 0 ? GUARD_EV_RENEWED : GUARD_EV_UNRENEWED;
+        event.sent_ms = now_ms;
+        event.revision = core.permit.revision;
+        event.permit = core.permit; /* for the account */
+        later(event, rnd(3) == 0 ? rnd(4000) : rnd(100));
+        break;
+    }
+    case GUARD_DO_ASK:
+        for (int i = 0; i < core.asked_len; i++) {
+            bool vetoed = !life.store.granted;
+            event.type = !vetoed && rnd(6) != 0 ? GUARD_EV_PROMISED : GUARD_EV_UNPROMISED;
+            event.promiser = i;
+            event.round = effect->round;
+            event.sent_ms = now_ms;
+            later(event, rnd(3) == 0 ? rnd(3000) : rnd(60));
+        }
+        break;
+    case GUARD_DO_START_PRIMARY:
+        check_begin();
+        life.starts++;
+        life.running = true;
+        life.role = ROLE_PRIMARY;
+        life.control = GUARD_CONTROL_PRIMARY_CRASH;
+        life.role_life++;
+        look_later(GUARD_EV_SEEN, 50 + rnd(500));
+        break;
+    case GUARD_DO_START_STANDBY:
+        assert_false(core.durable.burnt);
+        life.running = true;
+        life.role = ROLE_STANDBY;
+        life.control = GUARD_CONTROL_STANDBY;
+        life.role_life++;
+        look_later(GUARD_EV_SEEN, 50 + rnd(500));
+        break;
+    case GUARD_DO_PROMOTE:
+        check_begin();
+        life.promotions++;
+        if (rnd(3) != 0) {
+            life.role = ROLE_PRIMARY;
+            life.control = GUARD_CONTROL_PRIMARY_CRASH;
+        }
+        look_later(life.role == ROLE_PRIMARY && rnd(2) ? GUARD_EV_PROMOTED : GUARD_EV_UNPROMOTED,
+                   rnd(200));
+        look_later(GUARD_EV_SEEN, 200);
+        break;
+    case GUARD_DO_STOP:
+        life.stops++;
+        life.stopping = true;
+        look_later(GUARD_EV_GONE, rnd(900));
+        break;
+    case GUARD_DO_FOLLOW:
+        event.type = rnd(4) != 0 ? GUARD_EV_FOLLOWED : GUARD_EV_UNFOLLOWED;
+        snprintf(event.upstream, sizeof event.upstream, "%s", effect->upstream);
+        later(event, rnd(300));
+        break;
+    default: break;
+    }
+}
+
+static void check_after(void)
+{
+    bool begun = core.state != GUARD_STOPPING && core.state != GUARD_LOOKING;
+    if (core.counts && begun) {
+        assert_true(now_ms + W + K < life.until_ms); /* else it must have been told to stop */
+    }
+    if (core.counts && guard_watchdog(&core, 1, now_ms).feed) {
+        assert_true(now_ms + W < life.until_ms);
+    }
+    if (guard_stopped_for(&core) != 0) {
+        assert_false(life.running);
+        assert_int_equal(guard_stopped_for(&core), life.seen.revision);
+        assert_false(life.seen.granted);
+        assert_true(life.on_disk_version >= life.asked_version);
+    }
+    if (core.state == GUARD_DOWN) {
+        assert_false(core.counts);
+    }
+}
+
+/* Delivers one event, keeps the account, and carries out what the guard wants. */
+static void live(struct guard_event event)
+{
+    if (event.type == GUARD_EV_GONE || event.type == GUARD_EV_SEEN ||
+        event.type == GUARD_EV_PROMOTED) {
+        if (event.type == GUARD_EV_GONE) {
+            life.running = false;
+            life.stopping = false;
+        }
+        event.seen = look();
+    }
+    bool lapsing = core.counts && core.state != GUARD_STOPPING;
+    if (event.type == GUARD_EV_SAVED && event.version > life.on_disk_version) {
+        life.on_disk_version = event.version;
+    }
+    bool usable = !life.stopping && now_ms + W + K < (core.counts ? life.until_ms : UINT64_MAX) &&
+                  life.seen.granted && epoch_compare(life.seen.epoch, life.lapsed) > 0;
+    if (event.type == GUARD_EV_RENEWED && usable &&
+        epoch_compare(event.permit.epoch, life.seen.epoch) == 0) {
+        life.renewed = event.permit;
+        uint64_t until_ms = event.sent_ms + D;
+        life.until_ms = until_ms > life.until_ms || !core.counts ? until_ms : life.until_ms;
+    }
+    if (event.type == GUARD_EV_PROMISED && usable && core.counts) {
+        life.rounds[event.promiser] = event.round;
+        life.round_sent_ms[event.promiser] = event.sent_ms;
+        if (life.rounds[0] == event.round && life.rounds[1] == event.round &&
+            event.sent_ms + D > life.until_ms) {
+            life.until_ms = event.sent_ms + D;
+            life.prolonged++;
+        }
+    }
+    if (event.type == GUARD_EV_PERMIT && event.permit.known &&
+        epoch_compare(event.permit.epoch, life.seen.epoch) >= 0 &&
+        (epoch_compare(event.permit.epoch, life.seen.epoch) > 0 ||
+         event.permit.revision > life.seen.revision)) {
+        life.seen = event.permit;
+    }
+    step(event);
+    struct guard_effects wanted = effects;
+    for (int i = 0; i < wanted.len; i++) {
+        carry_out(&wanted.items[i]);
+    }
+    if (lapsing && core.state == GUARD_STOPPING && noted("R-G11")) {
+        life.lapses++;
+        life.lapsed = life.seen.epoch;
+    }
+    check_after();
+}
+
+/* What others do: the leader, the network, an operator, the machine. */
+static void disturb(void)
+{
+    struct guard_event event = event_of(GUARD_EV_PERMIT);
+    switch (rnd(14)) {
+    case 0: /* revoke */
+        life.store.granted = false;
+        life.store.revision++;
+        break;
+    case 1:
+    case 2: /* grant anew, mostly to us */
+        if (!life.store.granted) {
+            life.store = a_permit(life.store.revision + 1, life.store.epoch.counter + 1,
+                                  rnd(4) ? "db1" : "db2");
+            life.store.life = rnd(3) ? life.role_life : 0;
+            snprintf(life.store.boot, sizeof life.store.boot, "%s", rnd(8) ? "boot-1" : "boot-0");
+        }
+        break;
+    case 3: /* a stale member */
+        event.permit = life.past[rnd(PAST_MAX)];
+        if (event.permit.known) {
+            live(event);
+        }
+        return;
+    case 4: live(event); return; /* the key is missing */
+    case 5:                      /* it dies */
+        if (life.running && rnd(3) == 0) {
+            struct guard_event end = event_of(GUARD_EV_DIED);
+            snprintf(end.text, sizeof end.text, "signal 9");
+            live(end);
+            if (core.state == GUARD_DOWN || core.state == GUARD_OBSERVING) {
+                life.running = false;
+            }
+        }
+        return;
+    case 6: /* a person promotes it */
+        if (life.running && life.role == ROLE_STANDBY && rnd(6) == 0 && !life.stopping) {
+            life.role = ROLE_PRIMARY;
+            life.control = GUARD_CONTROL_PRIMARY_CRASH;
+            look_later(GUARD_EV_SEEN, rnd(100));
+        }
+        return;
+    case 7: /* a rebuild by copy */
+        if (!life.running && core.state == GUARD_DOWN && rnd(2)) {
+            life.control = GUARD_CONTROL_STANDBY;
+            look_later(GUARD_EV_SEEN, 1);
+        }
+        return;
+    case 8: {
+        struct guard_event declared = event_of(GUARD_EV_DECLARED);
+        declared.declared = (struct guard_declared){.revision = life.store.revision - rnd(2),
+                                                    .role = rnd(4) ? ROLE_STANDBY : ROLE_PRIMARY};
+        snprintf(declared.declared.upstream, sizeof declared.declared.upstream, "db2");
+        live(declared);
+        return;
+    }
+    case 9: {
+        struct guard_event armed = event_of(GUARD_EV_WATCHDOG);
+        armed.armed = true;
+        armed.period_ms = W;
+        live(armed);
+        return;
+    }
+    default: return;
+    }
+    life.past[life.store.revision % PAST_MAX] = life.store;
+    if (rnd(5) != 0) {
+        event.permit = life.store;
+        later(event, rnd(200)); /* else it is missed, and a renewal finds out */
+    }
+}
+
+static void deliver_due(void)
+{
+    for (int i = 0; i < life.answers_len;) {
+        if (life.answers[i].at_ms > now_ms) {
+            i++;
+            continue;
+        }
+        struct guard_event event = life.answers[i].event;
+        life.answers[i] = life.answers[--life.answers_len];
+        if ((event.type == GUARD_EV_SEEN || event.type == GUARD_EV_PROMOTED) && life.stopping) {
+            continue; /* what is being stopped is not looked at */
+        }
+        if (event.type == GUARD_EV_PROMOTED && core.state != GUARD_PROMOTING) {
+            continue;
+        }
+        live(event);
+    }
+}
+
+static void no_random_life_breaks_the_rules_of_time(void **unused)
+{
+    (void)unused;
+    int starts = 0, promotions = 0, stops = 0, lapses = 0, prolonged = 0;
+    for (unsigned seed = 1; seed <= 100; seed++) {
+        memset(&life, 0, sizeof life);
+        life.random = seed * 7919;
+        life.control = GUARD_CONTROL_PRIMARY_CLEAN;
+        life.store = a_permit(100, 10, "db1");
+        life.role_life = 77;
+        begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
+        struct guard_event event = event_of(GUARD_EV_PERMIT);
+        event.permit = life.store;
+        live(event);
+        look_later(GUARD_EV_SEEN, 1);
+        for (int i = 0; i < 4000; i++) {
+            uint64_t next_ms = guard_deadline_ms(&core);
+            uint64_t other_ms = now_ms + 1 + rnd(300);
+            now_ms = next_ms < other_ms ? (next_ms > now_ms ? next_ms : now_ms) : other_ms;
+            deliver_due();
+            live(event_of(GUARD_EV_TICK));
+            if (now_ms == other_ms) {
+                disturb();
+            }
+        }
+        starts += life.starts;
+        promotions += life.promotions;
+        stops += life.stops;
+        lapses += life.lapses;
+        prolonged += life.prolonged;
+    }
+    print_message(
+        "100 lives: %d starts, %d promotions, %d stops, %d of them lapses, %d prolonged\n", starts,
+        promotions, stops, lapses, prolonged);
+    assert_true(starts > 300 && promotions > 100 && lapses > 10 && prolonged > 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_state_and_event_has_a_row_or_a_reason_and_never_both),
+        cmocka_unit_test(rules_have_ids_of_their_own_and_no_row_is_shadowed),
+        cmocka_unit_test(every_state_is_reached_and_left),
+        cmocka_unit_test(may_start_as_primary_only_when_all_conditions_hold),
+        cmocka_unit_test(may_promote_only_the_life_that_the_permit_names),
+        cmocka_unit_test(must_stop_and_may_be_primary_are_never_both_true),
+        cmocka_unit_test(a_standby_starts_only_where_its_wal_cannot_lie_past_the_fork),
+        cmocka_unit_test(the_watchdog_is_fed_only_while_every_primary_is_in_its_time),
+        cmocka_unit_test(before_the_first_permit_nothing_is_done),
+        cmocka_unit_test(an_adopted_primary_goes_on_and_has_one_d_for_its_first_renewal),
+        cmocka_unit_test(g6_after_a_reboot_nothing_starts_under_the_old_permit),
+        cmocka_unit_test(g6_a_primary_that_was_started_at_boot_by_another_hand_is_stopped),
+        cmocka_unit_test(i9_a_standby_promoted_by_hand_is_stopped),
+        cmocka_unit_test(a_revocation_ends_a_primary_within_k_and_is_reported_when_nothing_is_left),
+        cmocka_unit_test(a_lapse_is_final),
+        cmocka_unit_test(a_guard_that_slept_past_its_time_kills_at_once),
+        cmocka_unit_test(a_slow_etcd_alone_never_stops_a_primary),
+        cmocka_unit_test(one_silent_promiser_of_two_stops_it_in_time),
+        cmocka_unit_test(promises_of_an_earlier_round_do_not_add_up),
+        cmocka_unit_test(the_promisers_are_those_of_the_document_last_renewed_under),
+        cmocka_unit_test(a_promise_never_starts_an_instance),
+        cmocka_unit_test(d20_a_missing_permit_ends_nothing_and_begins_nothing),
+        cmocka_unit_test(d5_d7_lower_epochs_and_older_documents_are_refused),
+        cmocka_unit_test(d5_a_new_incarnation_of_the_store_begins_its_revisions_anew),
+        cmocka_unit_test(a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit),
+        cmocka_unit_test(a_cut_that_is_not_proven_is_tried_again),
+        cmocka_unit_test(a_candidate_is_promoted_in_the_life_that_the_permit_names),
+        cmocka_unit_test(f3_an_unknown_promotion_counts_until_it_is_proven_stopped),
+        cmocka_unit_test(e1_a_crash_is_held_down_and_reported_unless_the_policy_restarts_it),
+        cmocka_unit_test(e1_a_restart_needs_the_permit_it_still_holds_and_ends_at_its_deadline),
+        cmocka_unit_test(g12_a_returning_guard_takes_over_on_the_stored_deadline_of_this_boot),
+        cmocka_unit_test(a_burnt_instance_runs_as_nothing),
+        cmocka_unit_test(when_blind_continue_goes_on_and_makes_time_no_evidence),
+        cmocka_unit_test(no_random_life_breaks_the_rules_of_time),
+    };
+    return cmocka_run_group_tests_name("guard core", tests, NULL, NULL);
+}
