@@ -9,16 +9,15 @@
 #define REVIEWS_MAX 24 /* rules that one event can set off: each makes its own condition false */
 
 #define X(id, name, help) name,
-const char *const guard_state_names[] = {GUARD_STATE_LIST(X) NULL};
+const char *const duty_names[] = {DUTY_LIST(X) NULL};
 #undef X
 #define X(id, name, help) help,
-const char *const guard_state_helps[] = {GUARD_STATE_LIST(X) NULL};
+const char *const duty_helps[] = {DUTY_LIST(X) NULL};
 #undef X
 #define X(id, name) name,
 const char *const guard_event_names[] = {GUARD_EVENT_LIST(X) NULL};
 const char *const guard_effect_names[] = {GUARD_EFFECT_LIST(X) NULL};
 #undef X
-const char *const guard_watchdog_kind_names[] = {"none", "kernel", "test", NULL};
 
 struct guard_effect *guard_effect(struct guard_core *core, enum guard_effect_type type)
 {
@@ -39,7 +38,7 @@ void guard_init(struct guard_core *core, const char *node, const char *boot,
     core->durable = *durable;
     core->now_ms = now_ms;
     core->state_since_ms = now_ms;
-    core->state = durable->guarding ? GUARD_LOOKING : GUARD_OBSERVING;
+    core->state = durable->guarding ? DUTY_LOOKING : DUTY_OBSERVING;
     if (kept->known) {
         core->kept = *kept;
         core->permit = kept->permit; /* until the store answers, and if it never does */
@@ -132,11 +131,11 @@ static void take_event(struct guard_core *core, const struct guard_event *event)
 
 static void check_invariants(const struct guard_core *core)
 {
-    bool must_count = core->state == GUARD_LAUNCHING || core->state == GUARD_PROMOTING ||
-                      core->state == GUARD_PRIMARY;
+    bool must_count = core->state == DUTY_LAUNCHING || core->state == DUTY_PROMOTING ||
+                      core->state == DUTY_PRIMARY;
     assert(!must_count || core->counts);
-    assert(core->state != GUARD_DOWN || !core->counts);
-    assert(core->state == GUARD_OBSERVING || core->durable.guarding);
+    assert(core->state != DUTY_DOWN || !core->counts);
+    assert(core->state == DUTY_OBSERVING || core->durable.guarding);
     assert(core->saved_version <= core->version);
     assert(core->durable.cut_for <= core->permit.revision || core->cut_out == 0 ||
            core->durable.cut_for <= core->cut_out);
@@ -149,9 +148,9 @@ static bool run_rule(struct guard_core *core, enum guard_event_type on)
     if (rule == NULL) {
         return false;
     }
-    enum guard_state from = core->state;
+    enum duty from = core->state;
     if (rule->to != GUARD_STAY) {
-        core->state = (enum guard_state)rule->to;
+        core->state = (enum duty)rule->to;
         core->state_since_ms = core->now_ms;
     }
     struct guard_effect *note = guard_effect(core, GUARD_DO_NOTE);
@@ -212,7 +211,7 @@ uint64_t guard_deadline_ms(const struct guard_core *core)
     if (guard_wants_permit(core) && !core->renewal_out) {
         earlier(&deadline_ms, core->renewal_sent_ms + guard_renewal_ms(core));
     }
-    if (core->counts && core->state != GUARD_STOPPING) {
+    if (core->counts && core->state != DUTY_STOPPING) {
         earlier(&deadline_ms, stop_begins_ms(core));
         if (core->unanswered_ms != 0) {
             uint64_t blind_ms = core->unanswered_ms + guard_patience_ms(core);
@@ -220,16 +219,16 @@ uint64_t guard_deadline_ms(const struct guard_core *core)
             earlier(&deadline_ms, blind_ms > again_ms ? blind_ms : again_ms);
         }
     }
-    if (core->state == GUARD_LOOKING) {
+    if (core->state == DUTY_LOOKING) {
         earlier(&deadline_ms, core->state_since_ms + GUARD_LOOK_MS);
     }
-    if (core->state == GUARD_PROMOTING && !core->promote_out) {
+    if (core->state == DUTY_PROMOTING && !core->promote_out) {
         earlier(&deadline_ms, core->promote_again_ms);
     }
     if (core->follow_again_ms > core->now_ms) {
         earlier(&deadline_ms, core->follow_again_ms);
     }
-    if (core->state == GUARD_DOWN && core->crash[0] != '\0') {
+    if (core->state == DUTY_DOWN && core->crash[0] != '\0') {
         uint64_t again_ms = core->crash_ms + GUARD_LOOK_MS;
         uint64_t end_ms = core->crash_ms + core->policy.restart_deadline_ms;
         earlier(&deadline_ms, again_ms > core->now_ms ? again_ms : GUARD_NEVER);

@@ -29,32 +29,30 @@
 #include "controller/cluster/facts.h"
 #include "controller/cluster/records.h"
 
-#define GUARD_PROMISERS_MAX 8
-#define GUARD_BOOT_SIZE     40
+#define GUARD_PROMISERS_MAX (2 * PROMISERS_MAX)
 #define GUARD_EFFECTS_MAX   64
 #define GUARD_TEXT_SIZE     256
 #define GUARD_NEVER         UINT64_MAX
 
-#define GUARD_STATE_LIST(X)                                                                        \
-    X(GUARD_OBSERVING, "observing",                                                                \
-      "no permit was ever written for the database: nothing is done")                              \
-    X(GUARD_LOOKING, "looking", "what runs is not known yet, or not yet taken over")               \
-    X(GUARD_DOWN, "down", "no process of the instance exists, and its directory is at rest")       \
-    X(GUARD_STARTING, "starting", "started as a standby, and not seen yet")                        \
-    X(GUARD_STANDBY, "standby", "runs in recovery")                                                \
-    X(GUARD_LAUNCHING, "launching", "started as a primary under a permit, and not seen yet")       \
-    X(GUARD_PROMOTING, "promoting", "asked to end its recovery, under a permit")                   \
-    X(GUARD_PRIMARY, "primary", "a primary under a permit")                                        \
-    X(GUARD_STOPPING, "stopping", "being stopped, until it is proven that no process is left")
+#define DUTY_LIST(X)                                                                               \
+    X(DUTY_OBSERVING, "observing", "no permit was ever written for the database: nothing is done") \
+    X(DUTY_LOOKING, "looking", "what runs is not known yet, or not yet taken over")                \
+    X(DUTY_DOWN, "down", "no process of the instance exists, and its directory is at rest")        \
+    X(DUTY_STARTING, "starting", "started as a standby, and not seen yet")                         \
+    X(DUTY_STANDBY, "standby", "runs in recovery")                                                 \
+    X(DUTY_LAUNCHING, "launching", "started as a primary under a permit, and not seen yet")        \
+    X(DUTY_PROMOTING, "promoting", "asked to end its recovery, under a permit")                    \
+    X(DUTY_PRIMARY, "primary", "a primary under a permit")                                         \
+    X(DUTY_STOPPING, "stopping", "being stopped, until it is proven that no process is left")
 
-enum guard_state {
+enum duty {
 #define X(id, name, help) id,
-    GUARD_STATE_LIST(X)
+    DUTY_LIST(X)
 #undef X
-        GUARD_STATES
+        DUTIES
 };
-extern const char *const guard_state_names[];
-extern const char *const guard_state_helps[];
+extern const char *const duty_names[];
+extern const char *const duty_helps[];
 
 /* The permit as the guard needs it: permit_record without what only the leader looks at. */
 struct guard_permit {
@@ -63,7 +61,7 @@ struct guard_permit {
     bool granted;     /* else revoked */
     struct epoch epoch;
     char node[NAME_SIZE];
-    char boot[GUARD_BOOT_SIZE];
+    char boot[BOOT_ID_SIZE];
     int64_t life; /* 0: not named */
     uint64_t system_id;
     uint32_t timeline;
@@ -114,9 +112,6 @@ struct guard_seen { /* the drivers' latest observation; levels, not edges */
     uint32_t checkpoint_timeline;
     bool receiving;
 };
-
-enum guard_watchdog_kind { GUARD_WATCHDOG_NONE, GUARD_WATCHDOG_KERNEL, GUARD_WATCHDOG_TEST };
-extern const char *const guard_watchdog_kind_names[];
 
 #define GUARD_EVENT_LIST(X)                                                                        \
     X(GUARD_EV_TICK, "review")       /* time has passed; rules on it run after every event */      \
@@ -214,7 +209,7 @@ struct guard_effect {
     char upstream[NAME_SIZE];
     const char *rule; /* its id and its sentence */
     const char *why;
-    enum guard_state from, to;
+    enum duty from, to;
     char text[GUARD_TEXT_SIZE];
 };
 
@@ -225,8 +220,8 @@ struct guard_effects {
 
 struct guard_core {
     char node[NAME_SIZE];
-    char boot[GUARD_BOOT_SIZE];
-    enum guard_state state;
+    char boot[BOOT_ID_SIZE];
+    enum duty state;
     uint64_t now_ms;
     uint64_t state_since_ms;
 
@@ -321,10 +316,10 @@ struct guard_watchdog_wish guard_watchdog(const struct guard_core *cores, int le
 
 struct guard_rule_info {
     const char *id;
-    uint64_t from; /* bits of enum guard_state */
+    uint64_t from; /* bits of enum duty */
     const char *on;
     const char *when;
-    int to; /* enum guard_state, or -1: stays */
+    int to; /* enum duty, or -1: stays */
     const char *act;
     const char *why;
 };

@@ -79,7 +79,7 @@ bool guard_must_stop(const struct guard_core *core)
 
 bool guard_may_extend(const struct guard_core *core)
 {
-    return core->counts && core->state != GUARD_STOPPING && guard_holds(core) &&
+    return core->counts && core->state != DUTY_STOPPING && guard_holds(core) &&
            (guard_has_time(core) || goes_on_blind(core));
 }
 
@@ -134,21 +134,21 @@ bool guard_says_armed(const struct guard_core *core)
 /* It could be started as a primary if only a renewal were accepted. */
 static bool could_start_primary(const struct guard_core *core)
 {
-    return core->state == GUARD_DOWN && guard_holds(core) && !is_held_down(core) &&
+    return core->state == DUTY_DOWN && guard_holds(core) && !is_held_down(core) &&
            guard_is_former_primary(core) && continues_the_record(core) && !crash_forbids(core);
 }
 
 static bool could_promote(const struct guard_core *core)
 {
     const struct guard_permit *permit = &core->permit;
-    return core->state == GUARD_STANDBY && guard_holds(core) && !core->durable.burnt &&
+    return core->state == DUTY_STANDBY && guard_holds(core) && !core->durable.burnt &&
            core->seen.role == ROLE_STANDBY && core->seen.system_id == permit->system_id &&
            core->seen.life != 0 && (permit->life == 0 || permit->life == core->seen.life);
 }
 
 bool guard_wants_permit(const struct guard_core *core)
 {
-    if (!guard_holds(core) || core->state == GUARD_OBSERVING || core->state == GUARD_STOPPING) {
+    if (!guard_holds(core) || core->state == DUTY_OBSERVING || core->state == DUTY_STOPPING) {
         return false;
     }
     return core->counts || could_start_primary(core) || could_promote(core);
@@ -173,7 +173,7 @@ bool guard_may_promote(const struct guard_core *core)
 
 bool guard_may_start_standby(const struct guard_core *core)
 {
-    if (core->state != GUARD_DOWN || core->durable.declared != ROLE_STANDBY || is_held_down(core) ||
+    if (core->state != DUTY_DOWN || core->durable.declared != ROLE_STANDBY || is_held_down(core) ||
         !guard_is_saved(core) || could_start_primary(core)) {
         return false;
     }
@@ -189,7 +189,7 @@ bool guard_may_start_standby(const struct guard_core *core)
 
 const char *guard_held(const struct guard_core *core)
 {
-    if (core->state != GUARD_DOWN || could_start_primary(core) || guard_may_start_standby(core)) {
+    if (core->state != DUTY_DOWN || could_start_primary(core) || guard_may_start_standby(core)) {
         return "";
     }
     if (core->durable.burnt) {
@@ -226,7 +226,7 @@ const char *guard_held(const struct guard_core *core)
 int64_t guard_stopped_for(const struct guard_core *core)
 {
     bool dropped = epoch_compare(core->durable.spent, core->permit.epoch) >= 0;
-    return core->state == GUARD_DOWN && guard_is_mine(core) && !core->permit.granted && dropped &&
+    return core->state == DUTY_DOWN && guard_is_mine(core) && !core->permit.granted && dropped &&
                    guard_is_saved(core)
                ? core->permit.revision
                : 0;
@@ -239,7 +239,7 @@ int64_t guard_cut_for(const struct guard_core *core)
 
 bool guard_asks_start(const struct guard_core *core)
 {
-    return core->durable.guarding && core->state == GUARD_DOWN && guard_is_former_primary(core) &&
+    return core->durable.guarding && core->state == DUTY_DOWN && guard_is_former_primary(core) &&
            !is_held_down(core) && !could_start_primary(core);
 }
 

@@ -8,7 +8,7 @@
 
 #define GUARD_STAY     (-1)
 #define GUARD_BIT(s)   (UINT64_C(1) << (s))
-#define GUARD_ANY      (GUARD_BIT(GUARD_STATES) - 1)
+#define GUARD_ANY      (GUARD_BIT(DUTIES) - 1)
 #define GUARD_CRASHES  3    /* under one epoch: more restarts would be a loop */
 #define GUARD_LOOK_MS  2000 /* how long an unpermitted primary may wait for the first permit */
 #define GUARD_AGAIN_MS 200  /* between two tries of what did not work */
@@ -32,7 +32,7 @@ struct guard_rule {
 const struct guard_rule *guard_find_rule(const struct guard_core *core, enum guard_event_type on);
 
 /* Why a state may meet an event without a row; NULL: it must have one (the table's own test). */
-const char *guard_ignored(enum guard_state state, enum guard_event_type on);
+const char *guard_ignored(enum duty state, enum guard_event_type on);
 
 struct guard_effect *guard_effect(struct guard_core *core, enum guard_effect_type type);
 

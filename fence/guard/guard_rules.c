@@ -177,7 +177,7 @@ static bool renewal_counts(const struct guard_core *core)
     return core->renewal_out && core->event->revision == core->renewal_out_permit.revision &&
            guard_holds(core) &&
            guard_epoch_is(core->renewal_out_permit.epoch, core->permit.epoch) &&
-           core->state != GUARD_STOPPING && !guard_must_stop(core);
+           core->state != DUTY_STOPPING && !guard_must_stop(core);
 }
 
 static bool all_have_promised(const struct guard_core *core)
@@ -511,41 +511,41 @@ static void record_cut(struct guard_core *core)
 #define WHEN(f)  f, #f
 #define ACT(f)   f, #f
 #define NOW      GUARD_EV_TICK
-#define COUNTED  (GUARD_BIT(GUARD_LAUNCHING) | GUARD_BIT(GUARD_PROMOTING) | GUARD_BIT(GUARD_PRIMARY))
-#define STANDING (GUARD_BIT(GUARD_STARTING) | GUARD_BIT(GUARD_STANDBY))
+#define COUNTED  (GUARD_BIT(DUTY_LAUNCHING) | GUARD_BIT(DUTY_PROMOTING) | GUARD_BIT(DUTY_PRIMARY))
+#define STANDING (GUARD_BIT(DUTY_STARTING) | GUARD_BIT(DUTY_STANDBY))
 #define RUNNING  (COUNTED | STANDING)
-#define GUARDED  (GUARD_ANY & ~GUARD_BIT(GUARD_OBSERVING))
-#define IN(s)    GUARD_BIT(GUARD_##s)
+#define GUARDED  (GUARD_ANY & ~GUARD_BIT(DUTY_OBSERVING))
+#define IN(s)    GUARD_BIT(DUTY_##s)
 
 /* clang-format off */
 static const struct guard_rule rules[] = {
   /* id     from               on                    when                                to               act                        why */
   /* what is stored before anything else is done */
-  { "R-G1",  IN(OBSERVING),     NOW,                  WHEN(was_guarding),                 GUARD_LOOKING,   ACT(nothing),              "what was once guarded is guarded for ever" },
-  { "R-G2",  IN(OBSERVING),     NOW,                  WHEN(a_guard_is_asked_for),         GUARD_LOOKING,   ACT(begin_guarding),       "the first permit for a guard is written: from now on the instance obeys permits" },
+  { "R-G1",  IN(OBSERVING),     NOW,                  WHEN(was_guarding),                 DUTY_LOOKING,   ACT(nothing),              "what was once guarded is guarded for ever" },
+  { "R-G2",  IN(OBSERVING),     NOW,                  WHEN(a_guard_is_asked_for),         DUTY_LOOKING,   ACT(begin_guarding),       "the first permit for a guard is written: from now on the instance obeys permits" },
   /* ends: they come before everything that begins something */
-  { "R-G10", COUNTED,           NOW,                  WHEN(permit_has_ended),             GUARD_STOPPING,  ACT(stop_within_k),        "a revoked permit, or one of another instance or boot, ends a primary" },
-  { "R-G11", COUNTED,           NOW,                  WHEN(time_is_over),                 GUARD_STOPPING,  ACT(stop_for_time),        "neither renewed nor promised in time: a lapse is final" },
-  { "R-G12", STANDING,          NOW,                  WHEN(a_person_promoted_the_candidate), GUARD_PRIMARY, ACT(be_primary),           "the permit's holder has become a primary by another hand" },
-  { "R-G13", STANDING,          NOW,                  WHEN(nobody_permitted_it),          GUARD_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
-  { "R-G14", STANDING,          NOW,                  WHEN(own_permit_was_revoked),       GUARD_STOPPING,  ACT(stop_within_k),        "the holder of a revoked permit stops, whatever it is: the proof is that nothing runs" },
-  { "R-G15", STANDING|IN(LOOKING), NOW,               WHEN(is_burnt),                     GUARD_STOPPING,  ACT(stop_unpermitted),     "an instance that may bear a burnt timeline runs as nothing" },
-  { "R-G16", STANDING,          NOW,                  WHEN(is_declared_down),             GUARD_STOPPING,  ACT(stop_within_k),        "it is declared down" },
-  { "R-G17", RUNNING,           GUARD_EV_DIED,        WHEN(always),                       GUARD_STOPPING,  ACT(clear_away),           "it ended by itself: what is left of it is killed, and it is reported at once" },
-  { "R-G18", IN(STOPPING)|RUNNING|IN(LOOKING), GUARD_EV_GONE, WHEN(always),               GUARD_DOWN,      ACT(rest),                 "no process of it is left: its directory is put to rest" },
+  { "R-G10", COUNTED,           NOW,                  WHEN(permit_has_ended),             DUTY_STOPPING,  ACT(stop_within_k),        "a revoked permit, or one of another instance or boot, ends a primary" },
+  { "R-G11", COUNTED,           NOW,                  WHEN(time_is_over),                 DUTY_STOPPING,  ACT(stop_for_time),        "neither renewed nor promised in time: a lapse is final" },
+  { "R-G12", STANDING,          NOW,                  WHEN(a_person_promoted_the_candidate), DUTY_PRIMARY, ACT(be_primary),           "the permit's holder has become a primary by another hand" },
+  { "R-G13", STANDING,          NOW,                  WHEN(nobody_permitted_it),          DUTY_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
+  { "R-G14", STANDING,          NOW,                  WHEN(own_permit_was_revoked),       DUTY_STOPPING,  ACT(stop_within_k),        "the holder of a revoked permit stops, whatever it is: the proof is that nothing runs" },
+  { "R-G15", STANDING|IN(LOOKING), NOW,               WHEN(is_burnt),                     DUTY_STOPPING,  ACT(stop_unpermitted),     "an instance that may bear a burnt timeline runs as nothing" },
+  { "R-G16", STANDING,          NOW,                  WHEN(is_declared_down),             DUTY_STOPPING,  ACT(stop_within_k),        "it is declared down" },
+  { "R-G17", RUNNING,           GUARD_EV_DIED,        WHEN(always),                       DUTY_STOPPING,  ACT(clear_away),           "it ended by itself: what is left of it is killed, and it is reported at once" },
+  { "R-G18", IN(STOPPING)|RUNNING|IN(LOOKING), GUARD_EV_GONE, WHEN(always),               DUTY_DOWN,      ACT(rest),                 "no process of it is left: its directory is put to rest" },
   /* what is stored, in every state, also while it stops */
   { "R-G20", GUARDED,           NOW,                  WHEN(epoch_is_new),                 GUARD_STAY,      ACT(store_epoch),          "a higher epoch is stored before it is used" },
   { "R-G21", GUARDED,           NOW,                  WHEN(own_revocation_is_new),        GUARD_STAY,      ACT(spend_epoch),          "a revoked epoch is dropped for ever, and that is stored" },
   { "R-G22", GUARDED,           NOW,                  WHEN(roles_are_new),                GUARD_STAY,      ACT(obey),                 "newer declared roles are stored before they are obeyed; older ones are never obeyed" },
   /* what is there */
-  { "R-G30", IN(LOOKING),       NOW,                  WHEN(nothing_runs),                 GUARD_DOWN,      ACT(rest),                 "nothing runs: its directory is put to rest" },
-  { "R-G31", IN(LOOKING),       NOW,                  WHEN(runs_as_permitted),            GUARD_PRIMARY,   ACT(take_over_primary),    "a running primary whose permit is valid goes on" },
-  { "R-G32", IN(LOOKING),       NOW,                  WHEN(runs_as_standby),              GUARD_STANDBY,   ACT(take_over_standby),    "a running standby is taken over" },
-  { "R-G33", IN(LOOKING),       NOW,                  WHEN(runs_unpermitted),             GUARD_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
-  { "R-G34", IN(DOWN),          NOW,                  WHEN(something_runs),               GUARD_LOOKING,   ACT(report),               "somebody else started it" },
-  { "R-G35", IN(STARTING),      NOW,                  WHEN(is_up_as_standby),             GUARD_STANDBY,   ACT(be_standby),           "it runs as a standby" },
-  { "R-G36", IN(LAUNCHING)|IN(PROMOTING), NOW,        WHEN(is_up_as_primary),             GUARD_PRIMARY,   ACT(be_primary),           "it is a primary, and its directory carries standby.signal again" },
-  { "R-G37", IN(PROMOTING),     GUARD_EV_PROMOTED,    WHEN(always),                       GUARD_PRIMARY,   ACT(be_primary),           "it has taken a write" },
+  { "R-G30", IN(LOOKING),       NOW,                  WHEN(nothing_runs),                 DUTY_DOWN,      ACT(rest),                 "nothing runs: its directory is put to rest" },
+  { "R-G31", IN(LOOKING),       NOW,                  WHEN(runs_as_permitted),            DUTY_PRIMARY,   ACT(take_over_primary),    "a running primary whose permit is valid goes on" },
+  { "R-G32", IN(LOOKING),       NOW,                  WHEN(runs_as_standby),              DUTY_STANDBY,   ACT(take_over_standby),    "a running standby is taken over" },
+  { "R-G33", IN(LOOKING),       NOW,                  WHEN(runs_unpermitted),             DUTY_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
+  { "R-G34", IN(DOWN),          NOW,                  WHEN(something_runs),               DUTY_LOOKING,   ACT(report),               "somebody else started it" },
+  { "R-G35", IN(STARTING),      NOW,                  WHEN(is_up_as_standby),             DUTY_STANDBY,   ACT(be_standby),           "it runs as a standby" },
+  { "R-G36", IN(LAUNCHING)|IN(PROMOTING), NOW,        WHEN(is_up_as_primary),             DUTY_PRIMARY,   ACT(be_primary),           "it is a primary, and its directory carries standby.signal again" },
+  { "R-G37", IN(PROMOTING),     GUARD_EV_PROMOTED,    WHEN(always),                       DUTY_PRIMARY,   ACT(be_primary),           "it has taken a write" },
   { "R-G38", IN(PROMOTING),     GUARD_EV_UNPROMOTED,  WHEN(always),                       GUARD_STAY,      ACT(wait_and_look),        "unknown is not failed: it counts as a primary until it is proven stopped" },
   /* time */
   { "R-G40", GUARDED,           GUARD_EV_RENEWED,     WHEN(renewal_counts),               GUARD_STAY,      ACT(take_time),            "an accepted renewal counts from before it was sent" },
@@ -555,9 +555,9 @@ static const struct guard_rule rules[] = {
   { "R-G44", GUARDED,           NOW,                  WHEN(renewal_is_due),               GUARD_STAY,      ACT(renew),                "the permit is renewed by a write that compares it" },
   { "R-G45", COUNTED,           NOW,                  WHEN(promises_are_due),             GUARD_STAY,      ACT(ask_promises),         "renewals have no answer: the promisers are asked" },
   /* beginnings */
-  { "R-G50", IN(DOWN),          NOW,                  WHEN(may_start_as_primary),         GUARD_LAUNCHING, ACT(start_primary),        "a permit of this boot was renewed, its epoch is stored, and the directory continues the recorded history" },
-  { "R-G51", IN(DOWN),          NOW,                  WHEN(may_start_as_standby),         GUARD_STARTING,  ACT(start_standby),        "it is declared a standby, and was one or ended at or below the fork" },
-  { "R-G52", IN(STANDBY),       NOW,                  WHEN(may_promote),                  GUARD_PROMOTING, ACT(promote),              "the permit names this life of it, and was renewed" },
+  { "R-G50", IN(DOWN),          NOW,                  WHEN(may_start_as_primary),         DUTY_LAUNCHING, ACT(start_primary),        "a permit of this boot was renewed, its epoch is stored, and the directory continues the recorded history" },
+  { "R-G51", IN(DOWN),          NOW,                  WHEN(may_start_as_standby),         DUTY_STARTING,  ACT(start_standby),        "it is declared a standby, and was one or ended at or below the fork" },
+  { "R-G52", IN(STANDBY),       NOW,                  WHEN(may_promote),                  DUTY_PROMOTING, ACT(promote),              "the permit names this life of it, and was renewed" },
   { "R-G53", IN(PROMOTING),     NOW,                  WHEN(promotion_may_be_asked_again), GUARD_STAY,      ACT(promote),              "it is still in recovery, in the life that the permit names: asking twice is safe" },
   /* a standby's upstream */
   { "R-G60", STANDING|IN(DOWN), GUARD_EV_FOLLOWED,    WHEN(the_cut_is_done),              GUARD_STAY,      ACT(record_cut),           "it has durably stopped receiving: that is stored, then reported" },
@@ -598,7 +598,7 @@ struct guard_rule_info guard_rule(int index)
                                     .why = rule->why};
 }
 
-const char *guard_ignored(enum guard_state state, enum guard_event_type on)
+const char *guard_ignored(enum duty state, enum guard_event_type on)
 {
     switch (on) {
     case GUARD_EV_SEEN:
@@ -613,18 +613,18 @@ const char *guard_ignored(enum guard_state state, enum guard_event_type on)
         return (RUNNING & GUARD_BIT(state)) != 0 ? NULL
                                                  : "it is not this guard's, or is being stopped";
     case GUARD_EV_GONE:
-        return state == GUARD_OBSERVING || state == GUARD_DOWN ? "nothing runs, or nothing is done"
-                                                               : NULL;
+        return state == DUTY_OBSERVING || state == DUTY_DOWN ? "nothing runs, or nothing is done"
+                                                             : NULL;
     case GUARD_EV_PROMOTED:
-    case GUARD_EV_UNPROMOTED: return state == GUARD_PROMOTING ? NULL : "no promotion is under way";
+    case GUARD_EV_UNPROMOTED: return state == DUTY_PROMOTING ? NULL : "no promotion is under way";
     case GUARD_EV_FOLLOWED:
-        return state == GUARD_STANDBY || state == GUARD_STARTING || state == GUARD_DOWN
+        return state == DUTY_STANDBY || state == DUTY_STARTING || state == DUTY_DOWN
                    ? NULL
                    : "it is no standby any more";
     case GUARD_EV_RENEWED:
     case GUARD_EV_UNRENEWED:
     case GUARD_EV_PROMISED:
-        return state == GUARD_OBSERVING ? "nothing is renewed while observing" : NULL;
+        return state == DUTY_OBSERVING ? "nothing is renewed while observing" : NULL;
     default: return NULL;
     }
 }

@@ -189,7 +189,7 @@ static void begin_at_rest(enum guard_control control)
 {
     begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
     see(seen_stopped(control));
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
     give_permit(a_permit(10, 5, "db1"));
     saved();
 }
@@ -198,9 +198,9 @@ static void begin_as_primary(void)
 {
     begin_at_rest(GUARD_CONTROL_PRIMARY_CRASH);
     accept_renewal(now_ms);
-    assert_int_equal(core.state, GUARD_LAUNCHING);
+    assert_int_equal(core.state, DUTY_LAUNCHING);
     see(seen_running(ROLE_PRIMARY));
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
 }
 
 static void begin_as_standby(void)
@@ -210,7 +210,7 @@ static void begin_as_standby(void)
     declare(10, ROLE_STANDBY, "db2");
     see(seen_running(ROLE_STANDBY));
     saved();
-    assert_int_equal(core.state, GUARD_STANDBY);
+    assert_int_equal(core.state, DUTY_STANDBY);
 }
 
 static void followed(const char *upstream)
@@ -236,11 +236,11 @@ static bool has_row(int state, int on)
 static void each_state_and_event_has_a_row_or_a_reason_and_never_both(void **unused)
 {
     (void)unused;
-    for (int state = 0; state < GUARD_STATES; state++) {
+    for (int state = 0; state < DUTIES; state++) {
         for (int on = 0; on < GUARD_EVENTS; on++) {
             const char *reason = guard_ignored(state, on);
             if (has_row(state, on) == (reason != NULL)) {
-                fail_msg("%s on '%s': %s", guard_state_names[state], guard_event_names[on],
+                fail_msg("%s on '%s': %s", duty_names[state], guard_event_names[on],
                          reason != NULL ? "a row, and a reason to ignore it"
                                         : "neither a row nor a reason");
             }
@@ -272,8 +272,8 @@ static void rules_have_ids_of_their_own_and_no_row_is_shadowed(void **unused)
 static void every_state_is_reached_and_left(void **unused)
 {
     (void)unused;
-    for (int state = 0; state < GUARD_STATES; state++) {
-        bool reached = state == GUARD_OBSERVING;
+    for (int state = 0; state < DUTIES; state++) {
+        bool reached = state == DUTY_OBSERVING;
         bool left = false;
         for (int i = 0; i < guard_rules_len(); i++) {
             struct guard_rule_info rule = guard_rule(i);
@@ -297,7 +297,7 @@ static bool bit(void)
     return value;
 }
 
-static struct guard_core a_core(enum guard_state state)
+static struct guard_core a_core(enum duty state)
 {
     struct guard_core c = {.state = state, .now_ms = T0};
     snprintf(c.node, sizeof c.node, "db1");
@@ -317,7 +317,7 @@ static void may_start_as_primary_only_when_all_conditions_hold(void **unused)
         bool renewed = bit(), time = bit(), is_stored = bit(), tried = bit(), burnt = bit();
         bool down = bit(), was_primary = bit(), timeline = bit(), system = bit(), known = bit();
         bool crashed = bit();
-        struct guard_core c = a_core(GUARD_DOWN);
+        struct guard_core c = a_core(DUTY_DOWN);
         c.permit = a_permit(10, epoch_high ? 5 : 4, my_node ? "db1" : "db2");
         c.permit.known = known;
         c.permit.granted = granted;
@@ -344,7 +344,7 @@ static void may_start_as_primary_only_when_all_conditions_hold(void **unused)
                         system && !crashed;
         assert_int_equal(guard_may_start_primary(&c), expected);
         yes += expected ? 1 : 0;
-        c.state = GUARD_STOPPING;
+        c.state = DUTY_STOPPING;
         assert_false(guard_may_start_primary(&c));
     }
     assert_int_equal(yes, 1);
@@ -358,7 +358,7 @@ static void may_promote_only_the_life_that_the_permit_names(void **unused)
         bool granted = bit(), my_node = bit(), my_boot = bit(), spent = bit(), renewed = bit();
         bool time = bit(), is_stored = bit(), tried = bit(), burnt = bit(), named = bit();
         bool same_life = bit(), in_recovery = bit(), system = bit();
-        struct guard_core c = a_core(GUARD_STANDBY);
+        struct guard_core c = a_core(DUTY_STANDBY);
         c.permit = a_permit(10, 5, my_node ? "db1" : "db2");
         c.permit.granted = granted;
         c.permit.life = !named ? 0 : same_life ? 77 : 76;
@@ -387,7 +387,7 @@ static void must_stop_and_may_be_primary_are_never_both_true(void **unused)
         combination = all;
         bool granted = bit(), my_node = bit(), my_boot = bit(), spent = bit(), known = bit();
         bool time = bit(), counts = bit(), guarding = bit(), goes_on = bit(), armed = bit();
-        struct guard_core c = a_core(GUARD_PRIMARY);
+        struct guard_core c = a_core(DUTY_PRIMARY);
         c.permit = a_permit(10, 5, my_node ? "db1" : "db2");
         c.permit.known = known;
         c.permit.granted = granted;
@@ -419,7 +419,7 @@ static void a_standby_starts_only_where_its_wal_cannot_lie_past_the_fork(void **
         bool declared = bit(), burnt = bit(), down = bit(), is_stored = bit(), revoked = bit();
         bool fork_known = bit(), below = bit(), clean = bit();
         for (int control = 0; control <= GUARD_CONTROL_PRIMARY_CRASH; control++) {
-            struct guard_core c = a_core(GUARD_DOWN);
+            struct guard_core c = a_core(DUTY_DOWN);
             c.permit = a_permit(10, 5, revoked ? "db1" : "db2");
             c.permit.granted = !revoked;
             c.durable.declared = declared ? ROLE_STANDBY : ROLE_UNKNOWN;
@@ -451,7 +451,7 @@ static void the_watchdog_is_fed_only_while_every_primary_is_in_its_time(void **u
         bool is_armed = false;
         for (int i = 0; i < 2; i++) {
             bool counts = bit(), in_time = bit(), before_w = bit(), armed = bit();
-            cores[i] = a_core(counts ? GUARD_PRIMARY : GUARD_DOWN);
+            cores[i] = a_core(counts ? DUTY_PRIMARY : DUTY_DOWN);
             cores[i].permit = a_permit(10, 5, "db1");
             cores[i].permit.granted = counts;
             cores[i].counts = counts;
@@ -482,7 +482,7 @@ static void before_the_first_permit_nothing_is_done(void **unused)
     give_permit(unguarded);
     declare(4, ROLE_STANDBY, "db2");
     tick(10 * D);
-    assert_int_equal(core.state, GUARD_OBSERVING);
+    assert_int_equal(core.state, DUTY_OBSERVING);
     assert_false(core.counts);
     assert_null(did(GUARD_DO_STOP));
     assert_true(guard_deadline_ms(&core) == GUARD_NEVER);
@@ -503,9 +503,9 @@ static void an_adopted_primary_goes_on_and_has_one_d_for_its_first_renewal(void 
     assert_non_null(did(GUARD_DO_RENEW));
     now_ms += D - W - K - 1;
     tick(0);
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     tick(1);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
 }
 
 static void g6_after_a_reboot_nothing_starts_under_the_old_permit(void **unused)
@@ -518,7 +518,7 @@ static void g6_after_a_reboot_nothing_starts_under_the_old_permit(void **unused)
     see(seen_stopped(GUARD_CONTROL_PRIMARY_CRASH));
     give_permit(old);
     tick(10 * D);
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
     assert_true(guard_asks_start(&core));
     assert_non_null(strstr(guard_held(&core), "no permit is granted to this boot"));
     give_permit(a_permit(20, 6, "db1"));
@@ -537,9 +537,9 @@ static void g6_a_primary_that_was_started_at_boot_by_another_hand_is_stopped(voi
     begin((struct guard_durable){.guarding = true, .epoch = {1, 5}},
           (struct guard_boot_state){.known = false});
     see(seen_running(ROLE_PRIMARY));
-    assert_int_equal(core.state, GUARD_LOOKING); /* etcd may still say that it is permitted */
+    assert_int_equal(core.state, DUTY_LOOKING); /* etcd may still say that it is permitted */
     give_permit(old);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
     assert_true(noted("R-G33"));
 }
 
@@ -548,7 +548,7 @@ static void i9_a_standby_promoted_by_hand_is_stopped(void **unused)
     (void)unused;
     begin_as_standby();
     see(seen_running(ROLE_PRIMARY));
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
     assert_true(noted("R-G13"));
     assert_non_null(did(GUARD_DO_STOP));
     gone(GUARD_CONTROL_PRIMARY_CRASH);
@@ -573,7 +573,7 @@ static void a_revocation_ends_a_primary_within_k_and_is_reported_when_nothing_is
     give_permit(a_permit(12, 5, "db1")); /* the revoked epoch once more */
     tick(1);
     assert_null(did(GUARD_DO_RENEW));
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
 }
 
 static void a_lapse_is_final(void **unused)
@@ -586,9 +586,9 @@ static void a_lapse_is_final(void **unused)
     uint64_t sent_ms = now_ms;
     now_ms = until_ms - W - K - 1;
     tick(0);
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     tick(1);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
     assert_true(noted("R-G11"));
     assert_true(did(GUARD_DO_STOP)->kill_at_ms < until_ms - W);
     accept_renewal(sent_ms);
@@ -623,7 +623,7 @@ static void a_slow_etcd_alone_never_stops_a_primary(void **unused)
             promise(0, now_ms);
             promise(1, now_ms + 5);
         }
-        assert_int_equal(core.state, GUARD_PRIMARY);
+        assert_int_equal(core.state, DUTY_PRIMARY);
         assert_true(guard_watchdog(&core, 1, now_ms).feed);
     }
     accept_renewal(now_ms);
@@ -637,7 +637,7 @@ static void one_silent_promiser_of_two_stops_it_in_time(void **unused)
     begin_as_primary();
     uint64_t until_ms = core.kept.valid_until_ms;
     bool asked = false;
-    for (int i = 0; i < 200 && core.state == GUARD_PRIMARY; i++) {
+    for (int i = 0; i < 200 && core.state == DUTY_PRIMARY; i++) {
         tick(50);
         if (did(GUARD_DO_ASK) != NULL) {
             asked = true;
@@ -646,7 +646,7 @@ static void one_silent_promiser_of_two_stops_it_in_time(void **unused)
         }
     }
     assert_true(asked);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
     assert_true(now_ms <= until_ms - W - K + 50);
 }
 
@@ -706,7 +706,7 @@ static void a_promise_never_starts_an_instance(void **unused)
         promise(1, now_ms);
         assert_null(did(GUARD_DO_START_PRIMARY));
     }
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
 }
 
 static void d20_a_missing_permit_ends_nothing_and_begins_nothing(void **unused)
@@ -716,12 +716,12 @@ static void d20_a_missing_permit_ends_nothing_and_begins_nothing(void **unused)
     struct guard_permit missing = {.known = false};
     give_permit(missing);
     assert_true(core.permit_missing);
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
     see(seen_stopped(GUARD_CONTROL_PRIMARY_CLEAN));
     give_permit(missing);
     tick(10 * D);
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
     assert_null(did(GUARD_DO_RENEW));
 }
 
@@ -733,7 +733,7 @@ static void d5_d7_lower_epochs_and_older_documents_are_refused(void **unused)
     give_permit(lower);
     assert_true(core.permit_refused);
     assert_int_equal(core.permit.epoch.counter, 5);
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     struct guard_permit older = a_permit(9, 5, "db2");
     give_permit(older);
     assert_string_equal(core.permit.node, "db1");
@@ -822,7 +822,7 @@ static void a_candidate_is_promoted_in_the_life_that_the_permit_names(void **unu
     event.seen = seen_running(ROLE_PRIMARY);
     event.seen.timeline = 2;
     step(event);
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     assert_non_null(did(GUARD_DO_REST));
 }
 
@@ -833,14 +833,14 @@ static void f3_an_unknown_promotion_counts_until_it_is_proven_stopped(void **unu
     give_permit(a_permit(13, 7, "db1"));
     saved();
     accept_renewal(now_ms);
-    assert_int_equal(core.state, GUARD_PROMOTING);
+    assert_int_equal(core.state, DUTY_PROMOTING);
     step(event_of(GUARD_EV_UNPROMOTED));
-    assert_int_equal(core.state, GUARD_PROMOTING);
+    assert_int_equal(core.state, DUTY_PROMOTING);
     assert_true(core.counts);
     tick(GUARD_AGAIN_MS);
     assert_non_null(did(GUARD_DO_PROMOTE));
     revoke(14);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
     assert_true(core.counts);
     gone(GUARD_CONTROL_STANDBY);
     assert_false(core.counts);
@@ -859,7 +859,7 @@ static void e1_a_crash_is_held_down_and_reported_unless_the_policy_restarts_it(v
     assert_true(core.counts);
     gone(GUARD_CONTROL_PRIMARY_CRASH);
     tick(1000);
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
     assert_string_equal(core.crash, "postmaster ended by signal 9");
     assert_true(guard_asks_start(&core));
     assert_non_null(strstr(guard_held(&core), "ended by itself"));
@@ -876,7 +876,7 @@ static void e1_a_restart_needs_the_permit_it_still_holds_and_ends_at_its_deadlin
     accept_renewal(now_ms);
     assert_non_null(did(GUARD_DO_START_PRIMARY));
     see(seen_running(ROLE_PRIMARY));
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     died("signal 9");
     revoke(11);
     gone(GUARD_CONTROL_PRIMARY_CRASH);
@@ -907,16 +907,16 @@ static void g12_a_returning_guard_takes_over_on_the_stored_deadline_of_this_boot
         .known = true, .permit = a_permit(10, 5, "db1"), .valid_until_ms = T0 + D, .armed = true};
     begin((struct guard_durable){.guarding = true, .epoch = {1, 5}}, kept);
     see(seen_running(ROLE_PRIMARY));
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     assert_null(did(GUARD_DO_STOP));
     assert_non_null(did(GUARD_DO_RENEW));
     assert_true(guard_watchdog(&core, 1, now_ms).feed);
     kept.valid_until_ms = T0 + W + K;
     begin((struct guard_durable){.guarding = true, .epoch = {1, 5}}, kept);
     see(seen_running(ROLE_PRIMARY));
-    assert_int_equal(core.state, GUARD_LOOKING);
+    assert_int_equal(core.state, DUTY_LOOKING);
     tick(GUARD_LOOK_MS);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
 }
 
 static void a_burnt_instance_runs_as_nothing(void **unused)
@@ -930,7 +930,7 @@ static void a_burnt_instance_runs_as_nothing(void **unused)
     gone(GUARD_CONTROL_STANDBY);
     saved();
     tick(60000);
-    assert_int_equal(core.state, GUARD_DOWN);
+    assert_int_equal(core.state, DUTY_DOWN);
     assert_non_null(strstr(guard_held(&core), "rebuilt"));
 }
 
@@ -951,9 +951,9 @@ static void when_blind_continue_goes_on_and_makes_time_no_evidence(void **unused
     for (int i = 0; i < 300; i++) {
         tick(200);
     }
-    assert_int_equal(core.state, GUARD_PRIMARY);
+    assert_int_equal(core.state, DUTY_PRIMARY);
     revoke(11);
-    assert_int_equal(core.state, GUARD_STOPPING);
+    assert_int_equal(core.state, DUTY_STOPPING);
 }
 
 /* ---- long random lives ---- */
@@ -1104,7 +1104,7 @@ static void carry_out(const struct guard_effect *effect)
 
 static void check_after(void)
 {
-    bool begun = core.state != GUARD_STOPPING && core.state != GUARD_LOOKING;
+    bool begun = core.state != DUTY_STOPPING && core.state != DUTY_LOOKING;
     if (core.counts && begun) {
         assert_true(now_ms + W + K < life.until_ms); /* else it must have been told to stop */
     }
@@ -1117,7 +1117,7 @@ static void check_after(void)
         assert_false(life.seen.granted);
         assert_true(life.on_disk_version >= life.asked_version);
     }
-    if (core.state == GUARD_DOWN) {
+    if (core.state == DUTY_DOWN) {
         assert_false(core.counts);
     }
 }
@@ -1133,7 +1133,7 @@ static void live(struct guard_event event)
         }
         event.seen = look();
     }
-    bool lapsing = core.counts && core.state != GUARD_STOPPING;
+    bool lapsing = core.counts && core.state != DUTY_STOPPING;
     if (event.type == GUARD_EV_SAVED && event.version > life.on_disk_version) {
         life.on_disk_version = event.version;
     }
@@ -1165,7 +1165,7 @@ static void live(struct guard_event event)
     for (int i = 0; i < wanted.len; i++) {
         carry_out(&wanted.items[i]);
     }
-    if (lapsing && core.state == GUARD_STOPPING && noted("R-G11")) {
+    if (lapsing && core.state == DUTY_STOPPING && noted("R-G11")) {
         life.lapses++;
         life.lapsed = life.seen.epoch;
     }
@@ -1202,7 +1202,7 @@ static void disturb(void)
             struct guard_event end = event_of(GUARD_EV_DIED);
             snprintf(end.text, sizeof end.text, "signal 9");
             live(end);
-            if (core.state == GUARD_DOWN || core.state == GUARD_OBSERVING) {
+            if (core.state == DUTY_DOWN || core.state == DUTY_OBSERVING) {
                 life.running = false;
             }
         }
@@ -1215,7 +1215,7 @@ static void disturb(void)
         }
         return;
     case 7: /* a rebuild by copy */
-        if (!life.running && core.state == GUARD_DOWN && rnd(2)) {
+        if (!life.running && core.state == DUTY_DOWN && rnd(2)) {
             life.control = GUARD_CONTROL_STANDBY;
             look_later(GUARD_EV_SEEN, 1);
         }
@@ -1256,7 +1256,7 @@ static void deliver_due(void)
         if ((event.type == GUARD_EV_SEEN || event.type == GUARD_EV_PROMOTED) && life.stopping) {
             continue; /* what is being stopped is not looked at */
         }
-        if (event.type == GUARD_EV_PROMOTED && core.state != GUARD_PROMOTING) {
+        if (event.type == GUARD_EV_PROMOTED && core.state != DUTY_PROMOTING) {
             continue;
         }
         live(event);
