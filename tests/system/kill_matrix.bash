@@ -595,6 +595,23 @@ programs_differ() {
     grep -q FAILOVER_FAIL_DIR "$BUILD/tests/failoverd-fail-points" && ! grep -q -e FAILOVER_FAIL_DIR -e 'effect\.begun' "$BUILD/failoverd"
 }
 
+# What a run passes is learned by running; that this is all of it, failoverd's own table tells: every state that waits
+# for its record has points around that record, and each kind of effect has its three.
+nothing_is_forgotten() { # ORDER ORDINARY
+    local state when kind status=0
+    while read -r state; do
+        for when in before after; do
+            grep -hqE "^save\.$when [a-z]+:$state( taken-up)?$" "$@" || { echo "nobody records $state (save.$when)" && status=1; }
+        done
+    done < <("$BUILD/failoverctl" rules --format json | jq -r '[.. | objects | select(.on? == "saved") | .from[]] | unique[]')
+    for kind in fence promote routes; do
+        for when in before begun after; do
+            grep -hqE "^effect\.$when $kind " "$@" || { echo "nobody passes effect.$when $kind" && status=1; }
+        done
+    done
+    return "$status"
+}
+
 kill_matrix() { # SCRIPT [--worker DIRECTORY NUMBER]
     local script=$1 number point known covered workers=() home
     if [[ ${2:-} == --worker ]]; then
@@ -626,6 +643,8 @@ kill_matrix() { # SCRIPT [--worker DIRECTORY NUMBER]
         fi
     done <"$home/order"
     echo "covered $covered of $known points"
+    touch "$home/ordinary"
+    check "every state that waits for a record, and every kind of effect, has its points" nothing_is_forgotten "$home/order" "$home/ordinary"
     check "every point that was ever passed is covered, and there are at least 20" test "$covered" -eq "$known" -a "$known" -ge 20
     exit $((failures > 0))
 }
