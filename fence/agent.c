@@ -235,8 +235,9 @@ static void status_ended(struct fence_op *op, const struct child_result *result)
         return;
     }
     if (power == POWER_OFF && agent->off == OFF_DONE) {
-        fence_op_finish(op, FENCE_PROVEN, "%s: off succeeded, then status says off",
-                        op->level.program);
+        fence_op_finish(op, FENCE_PROVEN,
+                        "%s: off succeeded, then status says off; %u runs took %llu ms",
+                        op->level.program, op->result.runs, (unsigned long long)op->result.ran_ms);
         return;
     }
     if (power == POWER_OFF) {
@@ -271,6 +272,7 @@ static void ended(void *arg, const struct child_result *result)
     struct fence_op *op = arg;
 
     op->child = NULL;
+    op->result.ran_ms += result->took_ms;
     if (op->agent.step == AGENT_OFF) {
         off_ended(op, result);
     } else {

@@ -19,6 +19,7 @@ static void ended(void *arg, const struct child_result *result)
     char said[FENCE_DETAIL_SIZE];
 
     op->child = NULL;
+    op->result.ran_ms = result->took_ms;
     fence_op_line(op, result, false, said);
     if (result->err.code == ERR_SYSTEM) {
         op->result.acted = false;

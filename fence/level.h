@@ -69,7 +69,8 @@ struct fence_result {
     char detail[FENCE_DETAIL_SIZE]; /* one plain line: what was observed, or the reason. No secrets
                                      */
     uint64_t took_ms;
-    uint32_t runs; /* processes started */
+    uint64_t ran_ms; /* of it, the program's own runs: what is left is ours */
+    uint32_t runs;   /* processes started */
 };
 
 typedef void (*fence_done_fn)(void *arg, const struct fence_result *result);
