@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "controller/base/json.h"
+#include "controller/base/utf8.h"
 
 #define ID_LEN_MIN 8
 
@@ -47,15 +48,9 @@ static void read_reason(struct json_in *in, const json_t *body, char ret_reason[
     if (!json_in_ok(in)) {
         return;
     }
-    bool blank = true;
-    for (const unsigned char *at = (const unsigned char *)ret_reason; *at != '\0'; at++) {
-        if (*at < 0x20 || *at == 0x7f) {
-            json_in_fail(in, "reason", "must be one line without control characters");
-            return;
-        }
-        blank = blank && *at == ' ';
-    }
-    if (blank) {
+    if (!utf8_is_line(ret_reason)) {
+        json_in_fail(in, "reason", "must be one line without control characters");
+    } else if (ret_reason[strspn(ret_reason, " ")] == '\0') {
         json_in_fail(in, "reason",
                      "is blank; say why, in words that help whoever reads the incident later");
     }

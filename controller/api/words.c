@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "controller/base/clock.h"
+#include "controller/base/utf8.h"
 
 json_t *words_text(const char *text)
 {
@@ -18,11 +19,7 @@ json_t *words_text(const char *text)
     if (copy == NULL) {
         return json_null();
     }
-    for (char *at = copy; *at != '\0'; at++) {
-        if ((unsigned char)*at >= 0x80) {
-            *at = '?';
-        }
-    }
+    utf8_mend(copy);
     value = json_string(copy);
     free(copy);
     return value;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "controller/base/utf8.h"
+
 int err_set(struct err *err, enum err_code code, const char *format, ...)
 {
     assert(code != ERR_NONE);
@@ -17,6 +19,7 @@ int err_set(struct err *err, enum err_code code, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    utf8_show(text);
     err->code = code;
     memcpy(err->text, text, sizeof text);
     return -1;
@@ -34,6 +37,7 @@ int err_prefix(struct err *err, const char *format, ...)
     va_end(args);
     strncat(text, ": ", sizeof text - strlen(text) - 1);
     strncat(text, err->text, sizeof text - strlen(text) - 1);
+    utf8_show(text);
     memcpy(err->text, text, sizeof text);
     return -1;
 }

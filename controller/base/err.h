@@ -2,9 +2,9 @@
  * err.h - what went wrong, said once, where the facts are.
  *
  * A code exists only if some caller branches on it. The text is built where the facts are known and
- * prefixed on the way up; only a program logs it. Functions that can fail take `struct err
- * *ret_err` last and return 0 or -1; on failure their other outputs are untouched. `ret_err` may be
- * NULL.
+ * prefixed on the way up; only a program logs it. It is one line, fit to be shown (utf8.h),
+ * whatever foreign words stand in it. Functions that can fail take `struct err *ret_err` last and
+ * return 0 or -1; on failure their other outputs are untouched. `ret_err` may be NULL.
  */
 #ifndef FAILOVER_BASE_ERR_H
 #define FAILOVER_BASE_ERR_H

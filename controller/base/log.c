@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "controller/base/clock.h"
+#include "controller/base/utf8.h"
 
 /* PIPE_BUF: a pipe takes such a line whole or not at all, so that no line is ever cut in half. */
 #define LINE_MAX_BYTES    4096
@@ -64,30 +65,28 @@ static void put_text(struct text *text, const char *string)
 /* A line stays a line, and a terminal is not driven, whatever a value holds. */
 static void put_escaped(struct text *text, const char *string, bool quoted)
 {
-    for (const unsigned char *c = (const unsigned char *)string; *c != '\0'; c++) {
+    size_t left = strlen(string);
+    for (const char *c = string; left > 0;) {
+        size_t len = utf8_shown_len(c, left);
         char escape[8];
         if (*c == '\n' || *c == '\r' || *c == '\t') {
             put_text(text, *c == '\n' ? "\\n" : *c == '\r' ? "\\r" : "\\t");
-        } else if (*c < 0x20 || *c == 0x7f) {
-            snprintf(escape, sizeof escape, "\\x%02x", *c);
+        } else if (len == 0) {
+            snprintf(escape, sizeof escape, "\\x%02x", (unsigned char)*c);
             put_text(text, escape);
-        } else if (quoted && (*c == '"' || *c == '\\')) {
-            put(text, "\\", 1);
-            put(text, (const char *)c, 1);
         } else {
-            put(text, (const char *)c, 1);
+            put(text, "\\", quoted && (*c == '"' || *c == '\\') ? 1 : 0);
+            put(text, c, len);
         }
+        len = len == 0 ? 1 : len;
+        c += len;
+        left -= len;
     }
 }
 
 static bool plain(const char *value)
 {
-    for (const unsigned char *c = (const unsigned char *)value; *c != '\0'; c++) {
-        if (*c <= 0x20 || *c == 0x7f || *c == '"' || *c == '\\' || *c == '=') {
-            return false;
-        }
-    }
-    return value[0] != '\0';
+    return value[0] != '\0' && utf8_is_line(value) && strpbrk(value, " \"\\=") == NULL;
 }
 
 static void put_pair(struct text *text, const char *key, const char *value)

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "controller/base/utf8.h"
+
 void complain(struct complaints *complaints, enum complaint_level level, int line, int column,
               const char *path, const char *format, ...)
 {
@@ -21,6 +23,9 @@ void complain(struct complaints *complaints, enum complaint_level level, int lin
     va_start(args, format);
     vsnprintf(c->text, sizeof c->text, format, args);
     va_end(args);
+    /* Keys and values stand in both, and may have been cut to fit. */
+    utf8_show(c->path);
+    utf8_show(c->text);
 }
 
 static bool stands_before(const struct complaint *a, const struct complaint *b)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "controller/base/utf8.h"
+
 struct unit {
     const char *name;
     int64_t factor;
@@ -52,16 +54,6 @@ bool is_word(const char *text)
     return len > 0 && len < NAME_SIZE &&
            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-") ==
                len;
-}
-
-static bool is_one_line(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Decimal digits, and what stands behind them; at most 15 digits, so that nothing overflows. */
@@ -140,7 +132,7 @@ static bool is_address(const char *text, bool *ret_v6)
 
 static bool is_path(const char *text)
 {
-    return text[0] == '/' && text[1] != '\0' && is_one_line(text);
+    return text[0] == '/' && text[1] != '\0' && utf8_is_line(text);
 }
 
 static bool is_port(const char *text)
@@ -227,7 +219,7 @@ static bool text_fits(const struct key *row, const char *text)
     case KEY_URL: return is_url(text);
     case KEY_PATH: return is_path(text);
     case KEY_PROGRAM: return is_fence_program(text);
-    default: return is_one_line(text);
+    default: return utf8_is_line(text);
     }
 }
 

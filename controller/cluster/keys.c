@@ -128,11 +128,6 @@ const char *keys_shown(const struct tree_node *node, char ret_text[SHOWN_SIZE])
         shown--;
     }
     snprintf(ret_text, SHOWN_SIZE, "\"%.*s%s\"", (int)shown, node->text, shown < len ? "..." : "");
-    for (char *c = ret_text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20) {
-            *c = ' '; /* a complaint is one line */
-        }
-    }
     return ret_text;
 }
 

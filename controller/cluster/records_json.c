@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "controller/base/json.h"
+#include "controller/base/utf8.h"
 
 enum field_type {
     FIELD_NAME, /* as names of the definition */
@@ -376,20 +377,6 @@ static int names_len(const char *const *names)
 
 static json_t *write_shape(const struct shape *shape, const char *from);
 
-/* How many bytes the UTF-8 character at `at` takes; 0: none. json_stringn() is the judge of the
- * bytes. */
-static size_t character_len(const char *at, size_t left)
-{
-    unsigned char c = (unsigned char)*at;
-    size_t len = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (len == 1) {
-        return 1;
-    }
-    json_t *string = len <= left ? json_stringn(at, len) : NULL;
-    json_decref(string);
-    return string != NULL ? len : 0;
-}
-
 static json_t *write_text(const char *text, size_t size)
 {
     size_t len = strnlen(text, size);
@@ -398,21 +385,12 @@ static json_t *write_text(const char *text, size_t size)
     if (string != NULL) {
         return string;
     }
-    char *clean = malloc(len + 1);
-    if (clean == NULL) {
-        return NULL;
+    char *clean = strdup(text);
+    if (clean != NULL) {
+        utf8_mend(clean);
+        string = json_string(clean);
+        free(clean);
     }
-    for (size_t i = 0; i < len;) {
-        size_t step = character_len(text + i, len - i);
-        if (step == 0) {
-            clean[i++] = '?';
-        } else {
-            memcpy(clean + i, text + i, step);
-            i += step;
-        }
-    }
-    string = json_stringn(clean, len);
-    free(clean);
     return string;
 }
 

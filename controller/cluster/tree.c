@@ -13,6 +13,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "controller/base/utf8.h"
 #include "controller/cluster/complaints.h"
 
 struct tree_in {
@@ -36,27 +37,6 @@ static void fail_at(struct tree_in *in, const yaml_mark_t *mark, const char *tex
              text);
 }
 
-/* How many bytes the UTF-8 character at `at` takes, or 0 if it is none (RFC 3629). */
-static size_t character_len(const unsigned char *at, size_t left)
-{
-    if (at[0] < 0x80) {
-        return 1;
-    }
-    size_t len = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4 || left < len) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-    bool surrogate = at[0] == 0xed && at[1] > 0x9f;
-    bool too_high = at[0] == 0xf4 && at[1] > 0x8f;
-    return overlong || surrogate || too_high ? 0 : len;
-}
-
 /* One complaint about the first byte that no text has; true if there is none. */
 static bool is_text(const char *text, size_t len, struct complaints *complaints)
 {
@@ -64,7 +44,7 @@ static bool is_text(const char *text, size_t len, struct complaints *complaints)
     int column = 1;
     for (size_t i = 0; i < len;) {
         unsigned char c = (unsigned char)text[i];
-        size_t step = character_len((const unsigned char *)text + i, len - i);
+        size_t step = utf8_len(text + i, len - i);
         if (step == 0) {
             complain(complaints, COMPLAINT_ERROR, line, column, "",
                      "found the byte 0x%02x, which is no UTF-8; save the file as UTF-8", c);

@@ -8,6 +8,7 @@
 #include "controller/base/http.h"
 #include "controller/base/json.h"
 #include "controller/base/loop.h"
+#include "controller/base/utf8.h"
 
 #define ANSWER_MAX (16u << 20)
 
@@ -42,15 +43,6 @@ void caller_free(struct caller *caller)
 
 /* ---- one request ---- */
 
-static void clean_text(char *text)
-{
-    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
-        if (*at < 0x20 || *at == 0x7f) {
-            *at = ' ';
-        }
-    }
-}
-
 static void clean(json_t *value)
 {
     const char *key;
@@ -71,7 +63,7 @@ static void clean(json_t *value)
     } else if (json_is_string(value)) {
         char *copy = strdup(json_string_value(value));
         if (copy != NULL) {
-            clean_text(copy);
+            utf8_show(copy);
             (void)json_string_set_nocheck(value, copy);
             free(copy);
         }

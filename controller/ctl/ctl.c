@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "controller/base/utf8.h"
 #include "controller/cluster/keys.h"
 #include "controller/cluster/local.h"
 #include "controller/ctl/call.h"
@@ -329,11 +330,9 @@ bool ctl_reason(const struct ctl *ctl, const char **ret_reason)
                         REASON_SIZE - 1);
         return false;
     }
-    for (const unsigned char *at = (const unsigned char *)reason; *at != '\0'; at++) {
-        if (*at < 0x20 || *at == 0x7f) {
-            (void)ctl_usage(ctl, "the reason must be one line without control characters");
-            return false;
-        }
+    if (!utf8_is_line(reason)) {
+        (void)ctl_usage(ctl, "the reason must be one line of UTF-8 without control characters");
+        return false;
     }
     *ret_reason = reason;
     return true;

@@ -9,6 +9,7 @@
 #include "controller/act/haproxy.h"
 #include "controller/base/clock.h"
 #include "controller/base/http.h"
+#include "controller/base/utf8.h"
 #include "controller/ctl/show.h"
 #include "fence/level.h"
 #include "probes/http.h"
@@ -87,9 +88,7 @@ static void row_end(struct row *row, bool good, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(row->detail, sizeof row->detail, format, args);
     va_end(args);
-    for (unsigned char *at = (unsigned char *)row->detail; *at != '\0'; at++) {
-        *at = *at < 0x20 || *at == 0x7f ? ' ' : *at; /* a server's words: nothing for a terminal */
-    }
+    utf8_show(row->detail); /* a server's words */
 }
 
 static struct job *job_new(struct live *live, struct row *row)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "controller/base/json.h"
+#include "controller/base/utf8.h"
 #include "controller/etcd/base64.h"
 #include "controller/etcd/codec.h"
 
@@ -158,20 +159,10 @@ static const char *error_text(const json_t *root, int64_t *ret_code)
     return text_or(root, "message", text_or(root, "error", "an error without a message"));
 }
 
-/* Text from outside, for people: one line, no control characters. */
-static void make_one_line(char *text)
-{
-    for (char *c = text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f) {
-            *c = ' ';
-        }
-    }
-}
-
 static void tell_error(char ret_text[ERR_TEXT_MAX], const char *text, int64_t code)
 {
     snprintf(ret_text, ERR_TEXT_MAX, "%.300s (code %" PRId64 ")", text, code);
-    make_one_line(ret_text);
+    utf8_show(ret_text);
 }
 
 static enum etcd_hint set_error(struct etcd_reply *reply, int64_t code, const char *text)
@@ -422,7 +413,7 @@ static enum etcd_hint set_unknown(struct etcd_reply *reply, const char *text)
                               .endpoint = reply->endpoint};
 
     snprintf(kept.text, sizeof kept.text, "an answer that makes no sense: %.400s", text);
-    make_one_line(kept.text);
+    utf8_show(kept.text);
     *reply = kept;
     return ETCD_HINT_NONE;
 }
@@ -477,7 +468,7 @@ enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *bo
     if (!root) {
         snprintf(ret_reply->text, sizeof ret_reply->text, "HTTP status %d, and %.300s", status,
                  err.text);
-        make_one_line(ret_reply->text);
+        utf8_show(ret_reply->text);
         ret_reply->outcome = ETCD_UNKNOWN;
         return ETCD_HINT_NONE;
     }
@@ -628,7 +619,7 @@ static void read_canceled(const json_t *result, struct etcd_notice *notice)
     notice->reason = found ? found->reason : ETCD_NO_REASON;
     notice->hint = found ? found->hint : ETCD_HINT_NONE;
     snprintf(notice->text, sizeof notice->text, "%.400s", text);
-    make_one_line(notice->text);
+    utf8_show(notice->text);
 }
 
 static void read_notice(struct json_in *in, const json_t *root, struct notice_memory *memory,

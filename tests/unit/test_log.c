@@ -121,13 +121,17 @@ static void a_value_with_blanks_quotes_or_controls_is_quoted_and_stays_on_its_li
     stderr_becomes_a_pipe();
     log_init("test", LOG_LEVEL_INFO);
     log_line(LOG_LEVEL_WARN, "two\nlines", "a", "x y", "b", "say \"no\"", "c", "1\n2\033[m", "d",
-             "", "e", "back\\slash", "f", NULL, "g", "k=v", "h", "\xc3\xa4", NULL);
+             "", "e", "back\\slash", "f", NULL, "g", "k=v", "h", "\xc3\xa4", "i",
+             "\xc2\x9b"
+             "2J\xff",
+             NULL);
     written();
     put_back();
     const char *line = strstr(got, "warn ");
     assert_non_null(line);
     assert_string_equal(line, "warn two\\nlines a=\"x y\" b=\"say \\\"no\\\"\" c=\"1\\n2\\x1b[m\" "
-                              "d=\"\" e=\"back\\\\slash\" f=\"\" g=\"k=v\" h=\xc3\xa4\n");
+                              "d=\"\" e=\"back\\\\slash\" f=\"\" g=\"k=v\" h=\xc3\xa4 "
+                              "i=\"\\xc2\\x9b2J\\xff\"\n");
 }
 
 static void levels_above_the_least_are_silent(void **state)
