@@ -36,44 +36,44 @@ const struct profile profiles[] = {
                       .renewal_ms = 500},
 };
 
-int definition_site(const struct definition *def, const char *name)
+/* All that bears a name begins with it. */
+_Static_assert(offsetof(struct site_def, name) == 0 && offsetof(struct node_def, name) == 0 &&
+                   offsetof(struct database_def, name) == 0 &&
+                   offsetof(struct group_def, name) == 0,
+               "find_name() looks there");
+
+static int find_name(const void *items, size_t size, int len, const char *name)
 {
-    for (int i = 0; i < def->sites_len; i++) {
-        if (strcmp(def->sites[i].name, name) == 0) {
+    const char *item = items;
+    for (int i = 0; i < len; i++, item += size) {
+        if (strcmp(item, name) == 0) {
             return i;
         }
     }
     return -1;
+}
+
+#define FIND(def, items, name)                                                                     \
+    find_name((def)->items, sizeof *(def)->items, (def)->items##_len, name)
+
+int definition_site(const struct definition *def, const char *name)
+{
+    return FIND(def, sites, name);
 }
 
 int definition_node(const struct definition *def, const char *name)
 {
-    for (int i = 0; i < def->nodes_len; i++) {
-        if (strcmp(def->nodes[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return FIND(def, nodes, name);
 }
 
 int definition_database(const struct definition *def, const char *name)
 {
-    for (int i = 0; i < def->databases_len; i++) {
-        if (strcmp(def->databases[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return FIND(def, databases, name);
 }
 
 int definition_group(const struct definition *def, const char *name)
 {
-    for (int i = 0; i < def->groups_len; i++) {
-        if (strcmp(def->groups[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return FIND(def, groups, name);
 }
 
 int definition_instance(const struct database_def *db, int node)
