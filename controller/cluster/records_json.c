@@ -756,85 +756,23 @@ static void check_group(struct json_in *in, const void *record)
  * -----------------------------------------------------------------------------------------------
  */
 
-int permit_record_decode(const char *text, size_t len, struct permit_record *ret_record,
-                         struct err *ret_err)
-{
-    return decode(text, len, "permit", &permit_shape, check_permit, ret_record, sizeof *ret_record,
-                  ret_err);
-}
+/* Each kind's two functions of records_json.h; `check` may be NULL. */
+#define DOOR(kind, check)                                                                          \
+    int kind##_record_decode(const char *text, size_t len, struct kind##_record *ret_record,       \
+                             struct err *ret_err)                                                  \
+    {                                                                                              \
+        return decode(text, len, #kind, &kind##_shape, check, ret_record, sizeof *ret_record,      \
+                      ret_err);                                                                    \
+    }                                                                                              \
+    char *kind##_record_encode(const struct kind##_record *record, size_t *ret_len)                \
+    {                                                                                              \
+        return encode(&kind##_shape, record, ret_len);                                             \
+    }
 
-char *permit_record_encode(const struct permit_record *record, size_t *ret_len)
-{
-    return encode(&permit_shape, record, ret_len);
-}
-
-int group_record_decode(const char *text, size_t len, struct group_record *ret_record,
-                        struct err *ret_err)
-{
-    return decode(text, len, "group", &group_shape, check_group, ret_record, sizeof *ret_record,
-                  ret_err);
-}
-
-char *group_record_encode(const struct group_record *record, size_t *ret_len)
-{
-    return encode(&group_shape, record, ret_len);
-}
-
-int incident_record_decode(const char *text, size_t len, struct incident_record *ret_record,
-                           struct err *ret_err)
-{
-    return decode(text, len, "incident", &incident_shape, NULL, ret_record, sizeof *ret_record,
-                  ret_err);
-}
-
-char *incident_record_encode(const struct incident_record *record, size_t *ret_len)
-{
-    return encode(&incident_shape, record, ret_len);
-}
-
-int request_record_decode(const char *text, size_t len, struct request_record *ret_record,
-                          struct err *ret_err)
-{
-    return decode(text, len, "request", &request_shape, NULL, ret_record, sizeof *ret_record,
-                  ret_err);
-}
-
-char *request_record_encode(const struct request_record *record, size_t *ret_len)
-{
-    return encode(&request_shape, record, ret_len);
-}
-
-int controller_record_decode(const char *text, size_t len, struct controller_record *ret_record,
-                             struct err *ret_err)
-{
-    return decode(text, len, "controller", &controller_shape, NULL, ret_record, sizeof *ret_record,
-                  ret_err);
-}
-
-char *controller_record_encode(const struct controller_record *record, size_t *ret_len)
-{
-    return encode(&controller_shape, record, ret_len);
-}
-
-int renewal_record_decode(const char *text, size_t len, struct renewal_record *ret_record,
-                          struct err *ret_err)
-{
-    return decode(text, len, "renewal", &renewal_shape, NULL, ret_record, sizeof *ret_record,
-                  ret_err);
-}
-
-char *renewal_record_encode(const struct renewal_record *record, size_t *ret_len)
-{
-    return encode(&renewal_shape, record, ret_len);
-}
-
-int guard_record_decode(const char *text, size_t len, struct guard_record *ret_record,
-                        struct err *ret_err)
-{
-    return decode(text, len, "guard", &guard_shape, NULL, ret_record, sizeof *ret_record, ret_err);
-}
-
-char *guard_record_encode(const struct guard_record *record, size_t *ret_len)
-{
-    return encode(&guard_shape, record, ret_len);
-}
+DOOR(permit, check_permit)
+DOOR(group, check_group)
+DOOR(incident, NULL)
+DOOR(request, NULL)
+DOOR(controller, NULL)
+DOOR(renewal, NULL)
+DOOR(guard, NULL)
