@@ -11,11 +11,10 @@ extern const struct keys definition_keys;
 
 /*
  * What the table cannot say: joins what stands in two places (sync members, groups' members,
- * servers' names, defaults that depend on others) into def, and checks the relations. The tree
- * gives the places. def may be half filled, when keys_read() complained; then its references may be
- * -1.
+ * servers' names, defaults that depend on others) into def (a struct definition), and checks the
+ * relations. The tree gives the places. def may be half filled, when the table complained; then its
+ * references may be -1.
  */
-void definition_relate(struct definition *def, const struct tree_node *tree,
-                       struct complaints *complaints);
+void definition_relate(void *def, const struct tree_node *tree, struct complaints *complaints);
 
 #endif

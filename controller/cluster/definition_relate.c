@@ -107,7 +107,7 @@ static void join_sync(struct relate *in, struct database_def *db)
     for (int i = 0; n != NULL && entry->members_len < INSTANCES_MAX; n = n->next, i++) {
         int node = n->kind == TREE_SCALAR ? definition_node(in->def, n->text) : -1;
         if (node < 0) {
-            continue; /* keys_read() has said so */
+            continue; /* keys_read_text() has said so */
         }
         int instance = definition_instance(db, node);
         char word[16];
@@ -307,7 +307,7 @@ static void relate_level(struct relate *in, const struct node_def *node, int ind
     item_word(index, item);
     const struct tree_node *tree = find(in, AT("nodes", node->name, "fencing", item));
     if (tree_at(tree, "method") == NULL) {
-        return; /* keys_read() has said so, and what follows depends on it */
+        return; /* keys_read_text() has said so, and what follows depends on it */
     }
     static const struct {
         const char *key;
@@ -425,7 +425,7 @@ static void relate_durability(struct relate *in, const struct database_def *db)
     const struct tree_node *given = find(in, AT("databases", db->name, "durability"));
     if (given == NULL || given->kind != TREE_SCALAR ||
         strcmp(given->text, durability_names[db->durability]) != 0) {
-        return; /* keys_read() has said so */
+        return; /* keys_read_text() has said so */
     }
     if (db->durability == DURABILITY_SYNC && db->sync_len == 0) {
         say(in, COMPLAINT_ERROR, AT("databases", db->name, "durability"),
@@ -661,8 +661,7 @@ static void relate_policy(struct relate *in)
     }
 }
 
-void definition_relate(struct definition *def, const struct tree_node *tree,
-                       struct complaints *complaints)
+void definition_relate(void *def, const struct tree_node *tree, struct complaints *complaints)
 {
     struct relate in = {.def = def, .tree = tree, .complaints = complaints};
     join(&in);

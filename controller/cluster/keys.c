@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "controller/cluster/key_values.h"
@@ -498,11 +499,30 @@ static void read_mapping(struct keys_in *in, const char *under, char *base,
     }
 }
 
-void keys_read(const struct keys *keys, const struct tree_node *tree, void *root,
-               struct complaints *complaints)
+int keys_read_text(const struct keys *keys, keys_relate relate, const char *text, size_t len,
+                   void *ret_root, size_t size, struct complaints *complaints)
 {
-    struct keys_in in = {.keys = keys, .root = root, .complaints = complaints};
-    read_mapping(&in, "", root, tree);
+    complaints->len = 0;
+    complaints->errors = 0;
+    void *root = calloc(1, size);
+    if (root == NULL) {
+        complain(complaints, COMPLAINT_ERROR, 1, 1, "", "no memory is left to read it");
+        return -1;
+    }
+    struct tree_node *tree = tree_read(text, len, complaints);
+    if (tree != NULL) {
+        struct keys_in in = {.keys = keys, .root = root, .complaints = complaints};
+        read_mapping(&in, "", root, tree);
+        relate(root, tree, complaints);
+        complaints_sort(complaints);
+    }
+    tree_free(tree);
+    bool good = complaints->errors == 0;
+    if (good) {
+        memcpy(ret_root, root, size);
+    }
+    free(root);
+    return good ? 0 : -1;
 }
 
 /* ---- Walking a filled structure

@@ -9,7 +9,7 @@
  * chooses, `a[]` every item of a list. Rows are read in the table's order, so that a reference
  * finds what it refers to; what stands under a row comes after it.
  *
- * Memory: keys_read() writes only into `root`, which must be zeroed. Each entry of a mapping is a
+ * Memory: keys_read_text() writes only into `root`. Each entry of a mapping is a
  * structure whose first member is its name (char[NAME_SIZE]), or the index of what the name refers
  * to (int).
  */
@@ -83,9 +83,18 @@ struct keys {
     int len;
 };
 
-/* Reads the whole tree into root; what is wrong is complained about. */
-void keys_read(const struct keys *keys, const struct tree_node *tree, void *root,
-               struct complaints *complaints);
+/* What a table cannot say: it is called with what was read, which is half filled when there are
+ * complaints already, and the tree for the places. */
+typedef void (*keys_relate)(void *root, const struct tree_node *tree,
+                            struct complaints *complaints);
+
+/*
+ * Reads a text into a structure of that size, all or nothing: 0 with it in ret_root, or -1 with
+ * complaints->errors > 0 and ret_root untouched. Every mistake is complained about, in the text's
+ * order.
+ */
+int keys_read_text(const struct keys *keys, keys_relate relate, const char *text, size_t len,
+                   void *ret_root, size_t size, struct complaints *complaints);
 
 /*
  * Every value of a filled structure, in the table's order: its path with the names in it, and its

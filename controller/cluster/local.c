@@ -145,31 +145,19 @@ static void relate_commands(const struct local_config *config, const struct tree
 /* ---- The door
  * --------------------------------------------------------------------------------------------- */
 
+static void relate(void *root, const struct tree_node *tree, struct complaints *complaints)
+{
+    const struct local_config *config = root;
+    relate_etcd(config, tree, complaints);
+    relate_secrets(config, tree, complaints);
+    relate_commands(config, tree, complaints);
+}
+
 int local_read(const char *text, size_t len, struct local_config *ret_config,
                struct complaints *complaints)
 {
-    complaints->len = 0;
-    complaints->errors = 0;
-    struct local_config *config = calloc(1, sizeof *config);
-    if (config == NULL) {
-        complain(complaints, COMPLAINT_ERROR, 1, 1, "", "no memory is left to read it");
-        return -1;
-    }
-    struct tree_node *tree = tree_read(text, len, complaints);
-    if (tree != NULL) {
-        keys_read(&local_keys, tree, config, complaints);
-        relate_etcd(config, tree, complaints);
-        relate_secrets(config, tree, complaints);
-        relate_commands(config, tree, complaints);
-        complaints_sort(complaints);
-    }
-    tree_free(tree);
-    bool good = complaints->errors == 0;
-    if (good) {
-        *ret_config = *config;
-    }
-    free(config);
-    return good ? 0 : -1;
+    return keys_read_text(&local_keys, relate, text, len, ret_config, sizeof *ret_config,
+                          complaints);
 }
 
 /* A regular file's text of at most size - 1 bytes, with a NUL behind it. Checked on the open
