@@ -48,7 +48,7 @@ struct etcd_call {
     uint64_t deadline_ms;
     struct timer *timer;
     struct http_op *op;
-    int endpoint;          /* asked last */
+    int endpoint;          /* asked last: its number */
     unsigned tried;        /* endpoints of this round, one bit each */
     unsigned foreign;      /* those that were another cluster */
     unsigned stale;        /* those that were older than min_revision */
@@ -76,6 +76,7 @@ struct etcd {
     struct http_tls tls;
     LIST_HEAD(, etcd_call) calls;
     int endpoint;                   /* in use */
+    int endpoints_round;            /* how often the list was exchanged */
     bool heard[ETCD_ENDPOINTS_MAX]; /* the right cluster answered there, and nothing failed since */
     uint64_t cluster_id;
     int64_t revision;
@@ -115,9 +116,35 @@ struct loop *etcd_loop(const struct etcd *etcd)
     return etcd->loop;
 }
 
-const char *etcd_endpoint_name(const struct etcd *etcd, int endpoint)
+/*
+ * Endpoints are handed out by numbers that are not used again, so that what is still under way at
+ * one that was taken off the list says nothing about the one in its place.
+ */
+static int number_of(const struct etcd *etcd, int index)
 {
-    return etcd->config.endpoints[endpoint];
+    return etcd->endpoints_round * ETCD_ENDPOINTS_MAX + index;
+}
+
+/* Its place in the list of now; -1: it is not in it any more. */
+static int index_of(const struct etcd *etcd, int number)
+{
+    int index = number - number_of(etcd, 0);
+
+    return index >= 0 && index < etcd->config.endpoints_len ? index : -1;
+}
+
+static unsigned bit_of(const struct etcd *etcd, int number)
+{
+    int index = index_of(etcd, number);
+
+    return index >= 0 ? 1u << index : 0;
+}
+
+const char *etcd_endpoint_name(const struct etcd *etcd, int number)
+{
+    int index = index_of(etcd, number);
+
+    return index >= 0 ? etcd->config.endpoints[index] : "an endpoint of before";
 }
 
 /* What leaves something that a second one would meet. */
@@ -126,29 +153,40 @@ static bool is_write(enum etcd_kind kind)
     return kind != ETCD_KIND_RANGE && kind != ETCD_KIND_KEEPALIVE && kind != ETCD_KIND_STATUS;
 }
 
-static void note_failure(struct etcd *etcd, int endpoint, const char *text)
+static void note_failure(struct etcd *etcd, int number, const char *text)
 {
     snprintf(etcd->last_failure, sizeof etcd->last_failure, "%s: %.240s",
-             etcd->config.endpoints[endpoint], text);
+             etcd_endpoint_name(etcd, number), text);
 }
 
-void etcd_endpoint_failed(struct etcd *etcd, int endpoint, const char *text)
+static void set_heard(struct etcd *etcd, int number, bool heard)
 {
-    etcd->heard[endpoint] = false;
-    note_failure(etcd, endpoint, text);
-    if (etcd->endpoint == endpoint && etcd->config.endpoints_len > 1) {
-        etcd->endpoint = (endpoint + 1) % etcd->config.endpoints_len;
+    int index = index_of(etcd, number);
+
+    if (index >= 0) {
+        etcd->heard[index] = heard;
+    }
+}
+
+void etcd_endpoint_failed(struct etcd *etcd, int number, const char *text)
+{
+    int index = index_of(etcd, number);
+
+    set_heard(etcd, number, false);
+    note_failure(etcd, number, text);
+    if (etcd->endpoint == index && etcd->config.endpoints_len > 1) {
+        etcd->endpoint = (index + 1) % etcd->config.endpoints_len;
         etcd->failovers++;
     }
 }
 
-bool etcd_cluster_known(struct etcd *etcd, int endpoint, uint64_t cluster_id)
+bool etcd_cluster_known(struct etcd *etcd, int number, uint64_t cluster_id)
 {
     if (etcd->cluster_id == 0) {
         etcd->cluster_id = cluster_id;
     }
     if (cluster_id == etcd->cluster_id) {
-        etcd->heard[endpoint] = true;
+        set_heard(etcd, number, true);
         etcd->answered_ms = clock_now_ms();
         return true;
     }
@@ -198,7 +236,7 @@ struct http_op *etcd_stream_start(struct etcd *etcd, const char *path, const cha
     struct request_room room;
     struct http_request request = make_request(etcd, etcd->endpoint, path, body, &room);
 
-    *ret_endpoint = etcd->endpoint;
+    *ret_endpoint = number_of(etcd, etcd->endpoint);
     request.idle_ms = idle_ms;
     request.on_data = on_data;
     request.done = done;
@@ -226,7 +264,7 @@ static void finish(struct etcd_call *call, struct etcd_reply *reply)
     etcd_done_fn done = call->done;
     void *arg = call->arg;
 
-    snprintf(endpoint, sizeof endpoint, "%s", call->etcd->config.endpoints[call->endpoint]);
+    snprintf(endpoint, sizeof endpoint, "%s", etcd_endpoint_name(call->etcd, call->endpoint));
     reply->endpoint = endpoint;
     call_free(call);
     done(arg, reply);
@@ -245,10 +283,15 @@ static void finish_with(struct etcd_call *call, enum etcd_outcome outcome, enum 
 
 static void finish_late(struct etcd_call *call)
 {
-    const char *text = call->failure[0] != '\0'   ? call->failure
-                       : call->step == CALL_LOGIN ? "no token from etcd in time"
-                                                  : "no answer from etcd in time";
+    char text[ERR_TEXT_MAX];
 
+    if (call->failure[0] != '\0') {
+        snprintf(text, sizeof text, "%s", call->failure);
+    } else if (call->step == CALL_LOGIN) {
+        snprintf(text, sizeof text, "no token from etcd in time: %.400s", call->etcd->last_failure);
+    } else {
+        snprintf(text, sizeof text, "no answer from etcd in time");
+    }
     finish_with(call, ETCD_UNKNOWN, call->reason, text);
 }
 
@@ -360,7 +403,7 @@ static void send_login(void *arg)
         return;
     }
     etcd->token[0] = '\0';
-    etcd->login_endpoint = etcd->endpoint;
+    etcd->login_endpoint = number_of(etcd, etcd->endpoint);
     request = make_request(etcd, etcd->endpoint, "/v3/auth/authenticate", body, &room);
     request.body_limit = ETCD_BODY_MAX;
     request.deadline_ms = ETCD_ATTEMPT_MS;
@@ -414,7 +457,7 @@ static void attempt_failed(struct etcd_call *call, bool was_not_done, enum etcd_
         finish_with(call, ETCD_UNKNOWN, reason, call->failure);
         return;
     }
-    call->tried |= 1u << call->endpoint;
+    call->tried |= bit_of(etcd, call->endpoint);
     if (call->foreign == all) {
         finish_with(call, ETCD_REFUSED, ETCD_WRONG_CLUSTER, call->failure);
     } else if ((call->foreign | call->stale) == all) {
@@ -437,7 +480,7 @@ static bool is_foreign(struct etcd_call *call, const struct etcd_reply *reply)
         return false;
     }
     tell_foreign(call->etcd, reply->cluster_id, text);
-    call->foreign |= 1u << call->endpoint;
+    call->foreign |= bit_of(call->etcd, call->endpoint);
     attempt_failed(call, true, ETCD_WRONG_CLUSTER, text);
     return true;
 }
@@ -481,7 +524,7 @@ static void take_reply(struct etcd_call *call, enum etcd_hint hint, struct etcd_
         snprintf(reply->text, sizeof reply->text,
                  "its revision is %" PRId64 ", and %" PRId64 " was seen before", reply->revision,
                  call->min_revision);
-        call->stale |= 1u << call->endpoint;
+        call->stale |= bit_of(etcd, call->endpoint);
         attempt_failed(call, false, ETCD_STALE, reply->text);
         return;
     }
@@ -503,7 +546,7 @@ static void on_answer(void *arg, const struct http_answer *answer)
 
     call->op = NULL;
     if (answer->err.code == ERR_LIMIT) {
-        finish_with(call, ETCD_UNKNOWN, ETCD_NO_REASON, answer->err.text); /* the same elsewhere */
+        finish_with(call, ETCD_UNKNOWN, ETCD_TOO_LARGE, answer->err.text); /* the same elsewhere */
         return;
     }
     if (answer->err.code != ERR_NONE) {
@@ -535,7 +578,7 @@ static void on_who(void *arg, const struct http_answer *answer)
         attempt_failed(call, true, reply.reason, reply.text);
     } else if (!is_foreign(call, &reply)) {
         /* A user who may not ask for the status is told who it was by the answer to his write. */
-        call->etcd->heard[call->endpoint] = true;
+        set_heard(call->etcd, call->endpoint, true);
         advance(call);
     }
     etcd_reply_done(&reply);
@@ -550,7 +593,7 @@ static void send_request(struct etcd_call *call, const char *path, const char *b
     uint64_t left = left_ms(call);
     bool has_kvs = call->kind == ETCD_KIND_RANGE || call->kind == ETCD_KIND_TXN;
 
-    call->endpoint = etcd->endpoint;
+    call->endpoint = number_of(etcd, etcd->endpoint);
     call->token_serial = etcd->token_serial;
     timer_stop(call->timer); /* the attempt's deadline is http's now, and ends no later */
     request.body_limit = has_kvs ? ETCD_RANGE_BODY_MAX : ETCD_BODY_MAX;
@@ -615,7 +658,7 @@ static struct etcd_call *start(struct etcd *etcd, enum etcd_kind kind, char *bod
     call->etcd = etcd;
     call->kind = kind;
     call->body = body;
-    call->endpoint = etcd->endpoint;
+    call->endpoint = number_of(etcd, etcd->endpoint);
     call->deadline_ms = clock_now_ms() + within_ms;
     call->done = done;
     call->arg = arg;
@@ -770,6 +813,62 @@ void etcd_free(struct etcd *etcd)
     explicit_bzero(etcd->config.password, sizeof etcd->config.password);
     explicit_bzero(etcd->token, sizeof etcd->token);
     free(etcd);
+}
+
+void etcd_pin(struct etcd *etcd, uint64_t cluster_id)
+{
+    if (cluster_id != etcd->cluster_id) {
+        memset(etcd->heard, 0, sizeof etcd->heard);
+        etcd->cluster_id = cluster_id;
+        etcd->revision = 0;
+    }
+}
+
+/* The endpoint in use stays in use if it is still in the list. */
+void etcd_set_endpoints(struct etcd *etcd, const char endpoints[][ETCD_ENDPOINT_SIZE], int len)
+{
+    struct etcd_config *config = &etcd->config;
+    char in_use[ETCD_ENDPOINT_SIZE];
+    struct etcd_call *call;
+
+    assert(len > 0 && len <= ETCD_ENDPOINTS_MAX);
+    memcpy(in_use, config->endpoints[etcd->endpoint], sizeof in_use);
+    memset(etcd->heard, 0, sizeof etcd->heard);
+    etcd->endpoints_round++;
+    etcd->endpoint = 0;
+    config->endpoints_len = len;
+    for (int i = 0; i < len; i++) {
+        snprintf(config->endpoints[i], ETCD_ENDPOINT_SIZE, "%s", endpoints[i]);
+        strip_slash(config->endpoints[i]);
+        if (strcmp(config->endpoints[i], in_use) == 0) {
+            etcd->endpoint = i;
+        }
+    }
+    LIST_FOREACH(call, &etcd->calls, link)
+    {
+        call->tried = call->foreign = call->stale = 0;
+    }
+}
+
+void etcd_set_user(struct etcd *etcd, const char *user, const char *password)
+{
+    if (strcmp(user, etcd->config.user) == 0 && strcmp(password, etcd->config.password) == 0 &&
+        etcd->token_state != TOKEN_DENIED) {
+        return; /* the token that is held is as good as a new one */
+    }
+    if (etcd->login_op) {
+        http_cancel(etcd->login_op);
+        etcd->login_op = NULL;
+    }
+    timer_stop(etcd->login_timer);
+    explicit_bzero(etcd->config.password, sizeof etcd->config.password);
+    explicit_bzero(etcd->token, sizeof etcd->token);
+    snprintf(etcd->config.user, sizeof etcd->config.user, "%s", user);
+    snprintf(etcd->config.password, sizeof etcd->config.password, "%s", password);
+    etcd->denied_for_ms = 0;
+    etcd->token_serial++;
+    etcd->token_state = user[0] != '\0' ? TOKEN_NEEDED : TOKEN_HELD;
+    wake_waiting(etcd);
 }
 
 struct etcd_health etcd_health(const struct etcd *etcd)

@@ -60,6 +60,15 @@ struct etcd *etcd_new(struct loop *loop, struct http *http, const struct etcd_co
 void etcd_free(
     struct etcd *etcd); /* NULL is nothing; its watches and elections must have been freed before */
 
+/* The cluster that must answer from now on; 0: the next one that does. */
+void etcd_pin(struct etcd *etcd, uint64_t cluster_id);
+/*
+ * Other endpoints, another user: from the next attempt on. What is under way at an endpoint goes on
+ * to its end, and so does a watch's stream. A new password ends the refusal of the old one at once.
+ */
+void etcd_set_endpoints(struct etcd *etcd, const char endpoints[][ETCD_ENDPOINT_SIZE], int len);
+void etcd_set_user(struct etcd *etcd, const char *user, const char *password);
+
 struct etcd_call *etcd_range(struct etcd *etcd, const struct etcd_range *range, uint64_t within_ms,
                              etcd_done_fn done, void *arg);
 struct etcd_call *etcd_txn(struct etcd *etcd, const struct etcd_txn *txn, uint64_t within_ms,

@@ -94,6 +94,7 @@ struct etcd_range {
      * ETCD_STALE. 0: any. */
     int64_t min_revision;
     bool keys_only;
+    const char *after; /* only keys behind this one; NULL: all. For the next page */
 };
 
 /* ---- What is answered ---- */
@@ -121,6 +122,7 @@ enum etcd_reason {
     ETCD_BAD_REQUEST,       /* etcd or our own bounds say that the request makes no sense */
     ETCD_STALE,             /* with ETCD_UNKNOWN: the answer was older than min_revision */
     ETCD_NO_LEADER, /* with ETCD_UNKNOWN: the member has no leader; nothing was done there */
+    ETCD_TOO_LARGE, /* with ETCD_UNKNOWN: the answer was over its bound; ask for less */
     ETCD_REASONS
 };
 const char *etcd_reason_name(enum etcd_reason reason);
@@ -169,6 +171,7 @@ struct etcd_reply {
 
     char version[32]; /* status: etcd's */
     int64_t db_size, db_size_in_use;
+    int64_t db_quota; /* from 3.6 on; 0: not told */
     uint64_t leader; /* status: member id of etcd's leader; 0: none */
     bool is_learner, alarm_no_space, alarm_corrupt;
 

@@ -32,6 +32,7 @@ static const char *const reason_names[] = {
     [ETCD_BAD_REQUEST] = "bad_request",
     [ETCD_STALE] = "stale",
     [ETCD_NO_LEADER] = "no_leader",
+    [ETCD_TOO_LARGE] = "too_large",
 };
 _Static_assert(sizeof reason_names / sizeof *reason_names == ETCD_REASONS,
                "a name for each reason");
@@ -357,6 +358,7 @@ static void read_status(struct json_in *in, const json_t *object, struct etcd_re
     json_text_or(in, object, "version", reply->version, sizeof reply->version, "");
     reply->db_size = json_i64_or(in, object, "dbSize", 0, INT64_MAX, 0);
     reply->db_size_in_use = json_i64_or(in, object, "dbSizeInUse", 0, INT64_MAX, 0);
+    reply->db_quota = json_i64_or(in, object, "dbSizeQuota", 0, INT64_MAX, 0);
     reply->leader = json_u64_or(in, object, "leader", 0);
     reply->is_learner = json_bool_or(in, object, "isLearner", false);
     for (size_t i = 0; i < json_array_size(errors); i++) {
@@ -456,6 +458,15 @@ static bool is_success(int status)
     return status >= 200 && status < 300;
 }
 
+/* The gateway's own words, before it asks etcd: with users it takes no certificate that names one.
+ */
+static bool is_about_common_name(const char *body, size_t len)
+{
+    static const char begin[] = "CommonName of client";
+
+    return len >= sizeof begin - 1 && memcmp(body, begin, sizeof begin - 1) == 0;
+}
+
 enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *body, size_t len,
                                  struct etcd_reply *ret_reply)
 {
@@ -465,6 +476,14 @@ enum etcd_hint etcd_decode_reply(enum etcd_kind kind, int status, const char *bo
     const char *text;
     enum etcd_hint hint;
 
+    if (!root && is_about_common_name(body, len)) {
+        snprintf(ret_reply->text, sizeof ret_reply->text,
+                 "HTTP status %d: etcd's gateway takes no client certificate with a CommonName "
+                 "where there are users; use one without",
+                 status);
+        ret_reply->outcome = ETCD_UNKNOWN;
+        return ETCD_HINT_NONE;
+    }
     if (!root) {
         snprintf(ret_reply->text, sizeof ret_reply->text, "HTTP status %d, and %.300s", status,
                  err.text);

@@ -147,6 +147,12 @@ char *etcd_encode_delete(const char *key, bool prefix, struct err *ret_err)
     return print(object);
 }
 
+/* The first possible key behind this one is itself with a NUL byte. */
+static void set_first_after(json_t *object, const char *after)
+{
+    set_bytes(object, "key", after, strlen(after) + 1);
+}
+
 char *etcd_encode_range(const struct etcd_range *range, struct err *ret_err)
 {
     json_t *object = checked(json_object());
@@ -154,6 +160,9 @@ char *etcd_encode_range(const struct etcd_range *range, struct err *ret_err)
     if (set_key(object, range->key, range->prefix, ret_err) < 0) {
         json_decref(object);
         return NULL;
+    }
+    if (range->after) {
+        set_first_after(object, range->after);
     }
     if (range->limit > 0) {
         set_number(object, "limit", range->limit);

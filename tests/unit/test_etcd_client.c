@@ -511,6 +511,96 @@ static void another_cluster_is_refused_and_never_written_to(void **state)
     close_world(&world);
 }
 
+static void a_client_that_is_let_go_of_one_cluster_takes_the_next(void **state)
+{
+    struct etcd_config config = fixture_config(&single);
+    struct world world;
+    struct answer answer;
+
+    (void)state;
+    config.cluster_id = 4711;
+    open_world(&world, &config);
+    answer = put(&world, "/t12/p", "v", 0);
+    expect_outcome(&answer, ETCD_REFUSED, ETCD_WRONG_CLUSTER);
+    etcd_pin(world.etcd, 0);
+    answer = put(&world, "/t12/p", "v", 0);
+    expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
+    assert_int_equal(etcd_health(world.etcd).cluster_id, answer.reply.cluster_id);
+    close_world(&world);
+}
+
+/* A write that is under way at the old endpoint ends by its answer, and the next goes to the new
+ * one. */
+static void endpoints_may_be_exchanged_while_calls_are_under_way(void **state)
+{
+    struct etcd_config config = {.endpoints_len = 1};
+    char endpoints[2][ETCD_ENDPOINT_SIZE] = {"http://127.0.0.1:1/"};
+    struct world world;
+    struct proxy proxy;
+    struct answer answer, under_way = {0}, lost = {0};
+
+    (void)state;
+    world.loop = loop_new();
+    world.http = http_new(world.loop);
+    proxy_start(&proxy, world.loop, single.ports[0]);
+    proxy_url(&proxy, config.endpoints[0]);
+    world.etcd = etcd_new(world.loop, world.http, &config);
+    answer = put(&world, "/t13/k", "1", 0);
+    expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
+
+    etcd_put(world.etcd, "/t13/k", "2", 1, 0, WITHIN_MS, keep, &under_way);
+    etcd_put(world.etcd, "/t13/l", "2", 1, 0, WITHIN_MS, keep, &lost);
+    loop_run_until(world.loop, &under_way.done, 1);
+    snprintf(endpoints[1], sizeof endpoints[1], "%s/", single.urls[0]);
+    etcd_set_endpoints(world.etcd, endpoints, 2);
+    await(&world, &under_way);
+    await(&world, &lost);
+    expect_outcome(&under_way, ETCD_OK, ETCD_NO_REASON);
+    expect_outcome(&lost, ETCD_OK, ETCD_NO_REASON);
+
+    proxy_cut_all(&proxy);
+    proxy.target_port = 1; /* whoever still asked there would get nothing */
+    answer = put(&world, "/t13/k", "3", 0);
+    expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
+    assert_string_equal(etcd_health(world.etcd).endpoint, single.urls[0]); /* without the slash */
+    answer = get(&world, "/t13/k");
+    assert_string_equal(answer.value, "3");
+    etcd_free(world.etcd);
+    proxy_end(&proxy, world.loop);
+    http_free(world.http);
+    loop_free(world.loop);
+}
+
+static void a_write_at_an_endpoint_that_is_taken_away_is_unknown(void **state)
+{
+    struct etcd_config config = {.endpoints_len = 1};
+    char endpoints[1][ETCD_ENDPOINT_SIZE];
+    struct world world;
+    struct proxy proxy;
+    struct answer answer, under_way = {0};
+
+    (void)state;
+    world.loop = loop_new();
+    world.http = http_new(world.loop);
+    proxy_start(&proxy, world.loop, single.ports[0]);
+    proxy_url(&proxy, config.endpoints[0]);
+    world.etcd = etcd_new(world.loop, world.http, &config);
+    answer = put(&world, "/t14/k", "1", 0);
+    proxy.mode = PROXY_STALL;
+    etcd_put(world.etcd, "/t14/k", "2", 1, 0, WITHIN_MS, keep, &under_way);
+    loop_run_until(world.loop, &under_way.done, 50);
+    snprintf(endpoints[0], sizeof endpoints[0], "%s", single.urls[0]);
+    etcd_set_endpoints(world.etcd, endpoints, 1);
+    await(&world, &under_way);
+    expect_outcome(&under_way, ETCD_UNKNOWN, ETCD_NO_REASON); /* sent once, and never again */
+    answer = put(&world, "/t14/l", "1", 0);
+    expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
+    etcd_free(world.etcd);
+    proxy_end(&proxy, world.loop);
+    http_free(world.http);
+    loop_free(world.loop);
+}
+
 static void an_answer_older_than_what_was_seen_is_stale(void **state)
 {
     struct etcd_config config = fixture_config(&single);
@@ -658,6 +748,22 @@ static void a_token_that_ran_out_is_renewed_unseen(void **state)
     fixture_end_member(&guarded, 0);
     answer = put(&world, "/ours/k", "4", 0);
     expect_outcome(&answer, ETCD_REFUSED, ETCD_AUTH_FAILED);
+
+    /* The right one, told while it runs, ends the refusal at once, and is asked for a token once.
+     */
+    fixture_start_member(&guarded, 0);
+    etcd_set_user(world.etcd, "failover", "secret");
+    until_ms = clock_now_ms() + FIXTURE_WAIT_MS;
+    do {
+        assert_true(clock_now_ms() < until_ms);
+        answer = put(&world, "/ours/k", "5", 0);
+    } while (answer.reply.outcome == ETCD_UNKNOWN); /* until the member is back */
+    expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
+    assert_int_equal(etcd_health(world.etcd).logins, 1);
+    etcd_set_user(world.etcd, "failover", "secret"); /* nothing new */
+    answer = put(&world, "/ours/k", "6", 0);
+    expect_outcome(&answer, ETCD_OK, ETCD_NO_REASON);
+    assert_int_equal(etcd_health(world.etcd).logins, 1);
     close_world(&world);
     fixture_end(&guarded);
 }
@@ -1049,8 +1155,9 @@ static void answers_short_wrong_huge_or_never_are_unknown(void **state)
         etcd_put(world.etcd, "k", "v", 1, 0, 200, keep, &written);
         await(&world, &read);
         await(&world, &written);
-        expect_outcome(&read, ETCD_UNKNOWN, ETCD_NO_REASON);
-        expect_outcome(&written, ETCD_UNKNOWN, ETCD_NO_REASON);
+        /* Only what reads may bring more than its bound, and be asked for less. */
+        expect_outcome(&read, ETCD_UNKNOWN, answers[i] == huge ? ETCD_TOO_LARGE : ETCD_NO_REASON);
+        assert_int_equal(written.reply.outcome, ETCD_UNKNOWN);
         close_scripted(&world, &server);
     }
     free(huge);
@@ -1092,6 +1199,9 @@ int main(void)
         cmocka_unit_test(a_stalled_endpoint_costs_one_attempt),
         cmocka_unit_test(a_write_into_a_stall_is_unknown),
         cmocka_unit_test(another_cluster_is_refused_and_never_written_to),
+        cmocka_unit_test(a_client_that_is_let_go_of_one_cluster_takes_the_next),
+        cmocka_unit_test(endpoints_may_be_exchanged_while_calls_are_under_way),
+        cmocka_unit_test(a_write_at_an_endpoint_that_is_taken_away_is_unknown),
         cmocka_unit_test(an_answer_older_than_what_was_seen_is_stale),
         cmocka_unit_test(a_killed_member_is_replaced_and_a_lost_quorum_is_unknown),
         cmocka_unit_test(a_full_store_is_refused_by_name_and_shown_as_an_alarm),
