@@ -49,20 +49,42 @@ static bool ended(const struct request_record *request)
     return request->state == REQUEST_DONE || request->state == REQUEST_REFUSED;
 }
 
-static void drop_request(struct kept *kept)
+/* The ended one that was asked first, else the first that came. */
+static int least_wanted(const struct kept *kept)
 {
-    int at = 0;
-    while (at < kept->requests_len - 1 && !ended(kept->requests[at])) {
-        at++;
+    int at = -1;
+    for (int i = 0; i < kept->requests_len; i++) {
+        const struct request_record *request = kept->requests[i];
+        if (ended(request) &&
+            (at < 0 || request->asked_wall_ms < kept->requests[at]->asked_wall_ms)) {
+            at = i;
+        }
     }
-    if (!ended(kept->requests[at])) {
-        at = 0;
-    }
+    return at < 0 ? 0 : at;
+}
+
+static void drop_request(struct kept *kept, int at)
+{
     free(kept->requests[at]);
     kept->requests_len--;
     for (int i = at; i < kept->requests_len; i++) {
         kept->requests[i] = kept->requests[i + 1];
     }
+}
+
+/* True: there is room. They come in no order when everything is read. */
+static bool make_room(struct kept *kept, const struct request_record *request)
+{
+    if (kept->requests_len < API_REQUESTS_MAX) {
+        return true;
+    }
+    int at = least_wanted(kept);
+    if (ended(request) && ended(kept->requests[at]) &&
+        request->asked_wall_ms < kept->requests[at]->asked_wall_ms) {
+        return false; /* older than all that are kept */
+    }
+    drop_request(kept, at);
+    return true;
 }
 
 void kept_take_request(struct kept *kept, const struct request_record *request)
@@ -73,14 +95,14 @@ void kept_take_request(struct kept *kept, const struct request_record *request)
             return;
         }
     }
+    if (!make_room(kept, request)) {
+        return;
+    }
     struct request_record *copy = malloc(sizeof *copy);
     if (copy == NULL) {
         return; /* it is asked for by id again: "unknown yet" is then the honest answer */
     }
     *copy = *request;
-    if (kept->requests_len == API_REQUESTS_MAX) {
-        drop_request(kept);
-    }
     kept->requests[kept->requests_len++] = copy;
 }
 

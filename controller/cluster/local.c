@@ -30,6 +30,8 @@ static const struct key rows[] = {
       .help = "etcd's user, with `password`." },
     { "etcd.password", KEY_NAME, KEY_FIELD(local_config, etcd_password), .absent = "",
       .help = "The name of a secret below." },
+    { "etcd.quota", KEY_SIZE, KEY_FIELD(local_config, etcd_quota), .min = 1 << 20, .max = INT64_C(1) << 40,
+      .absent = "2GiB", .help = "Its members' `quota-backend-bytes`, which they tell from 3.6 on only. An alarm is raised at 60 % of it." },
     { "secrets", KEY_MAP, KEY_ITEMS(local_config, secrets, secrets_len), .absent = "",
       .help = "The secrets that the definition can name." },
     { "secrets.*", KEY_PATH, KEY_FIELD(local_secret_def, path),

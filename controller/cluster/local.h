@@ -34,6 +34,7 @@ struct local_config {
     char endpoints[LOCAL_ENDPOINTS_MAX][URL_SIZE];
     int endpoints_len;
     char etcd_ca[LOCAL_PATH_SIZE], etcd_cert[LOCAL_PATH_SIZE], etcd_key[LOCAL_PATH_SIZE];
+    uint64_t etcd_quota;                                 /* bytes */
     char etcd_user[NAME_SIZE], etcd_password[NAME_SIZE]; /* "" or: password is a secret's name */
     struct local_secret_def secrets[LOCAL_SECRETS_MAX];
     int secrets_len;

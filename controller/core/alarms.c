@@ -13,6 +13,12 @@
 
 #define STANDING_MS UINT64_C(5000) /* what may pass by itself is an alarm only after that */
 
+/* Of etcd's quota. At 100 nothing can be recorded any more, this alarm neither, so a person is
+ * called in time. Between the last two it stays as it is: a size that swings calls nobody twice. */
+#define STORE_ALARM_PERCENT 60
+#define STORE_CALL_PERCENT  85
+#define STORE_OVER_PERCENT  50
+
 static int find(const struct group_record *record, const char *key)
 {
     for (int i = 0; i < record->alarms_len; i++) {
@@ -227,6 +233,33 @@ static void review_routes(struct core *core, int g)
     }
 }
 
+static void review_store(struct core *core)
+{
+    static const char *const command =
+        "etcdctl defrag --cluster; what fills it: etcdctl endpoint status --cluster -w table";
+    if (core->store_bytes == 0 || core->store_quota_bytes == 0 || core->def.groups_len == 0) {
+        return;
+    }
+    uint64_t percent = core->store_bytes / (core->store_quota_bytes / 100 + 1);
+    char text[REASON_SIZE];
+    text_format(text, sizeof text,
+                "etcd's database has %llu MiB of its quota of %llu MiB (%llu %%); when it is full, "
+                "nothing is decided any more",
+                (unsigned long long)(core->store_bytes >> 20),
+                (unsigned long long)(core->store_quota_bytes >> 20), (unsigned long long)percent);
+    /* One group's record stands for all: nobody is to be called once for each. */
+    if (percent >= STORE_ALARM_PERCENT) {
+        alarm_set(core, 0, false, "etcd.size", command, "%s", text);
+    }
+    if (percent >= STORE_CALL_PERCENT) {
+        alarm_set(core, 0, true, "etcd.full", command, "%s", text);
+    }
+    if (percent < STORE_OVER_PERCENT) {
+        alarm_clear(core, 0, "etcd.size");
+        alarm_clear(core, 0, "etcd.full");
+    }
+}
+
 void alarms_review(struct core *core)
 {
     if (!core->leading || !core->loaded) {
@@ -240,4 +273,5 @@ void alarms_review(struct core *core)
     for (int g = 0; g < core->def.groups_len; g++) {
         review_routes(core, g);
     }
+    review_store(core);
 }

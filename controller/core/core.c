@@ -126,9 +126,11 @@ bool core_take_request(struct core *core, const struct request_record *request,
     return true;
 }
 
-static struct peer_state *peer_slot(struct core *core, const char *id)
+/* `tells`: it has published a view, while a key that somebody wrote by hand tells nothing. */
+static struct peer_state *peer_slot(struct core *core, const char *id, bool tells)
 {
     struct peer_state *empty = NULL;
+    struct peer_state *mute = NULL;
     for (int p = 0; p < PEERS_MAX; p++) {
         struct peer_state *peer = &core->peers[p];
         if (peer->used && strcmp(peer->view.id, id) == 0) {
@@ -141,6 +143,12 @@ static struct peer_state *peer_slot(struct core *core, const char *id)
         if ((empty == NULL && !peer->present) || freer) {
             empty = peer;
         }
+        if (tells && peer->present && peer->view.sequence == 0) {
+            mute = peer;
+        }
+    }
+    if (empty == NULL) {
+        empty = mute;
     }
     if (empty != NULL) {
         memset(empty, 0, sizeof *empty);
@@ -172,7 +180,7 @@ void core_take_peer(struct core *core, const char *id, const struct controller_r
     /* The news may be younger than the next event, which waits in the driver's inbox: time does not
      * go back for it, or "gone just now" would count as "gone for ever". */
     core->now_ms = now_ms > core->now_ms ? now_ms : core->now_ms;
-    struct peer_state *peer = peer_slot(core, id);
+    struct peer_state *peer = peer_slot(core, id, view != NULL && view->sequence > 0);
     if (peer == NULL) {
         return; /* more controllers than a pair and its spares: their view is not needed for safety
                  */
@@ -575,6 +583,10 @@ static void handle(struct core *core, const struct core_event *event)
     case EV_FENCE_DONE: take_fence_outcome(core, event); break;
     case EV_PROMOTION_DONE: take_promote_outcome(core, event); break;
     case EV_ROUTES_DONE: routes_done(core, event); break;
+    case EV_STORE:
+        core->store_bytes = event->store.bytes;
+        core->store_quota_bytes = event->store.quota_bytes;
+        break;
     }
 }
 

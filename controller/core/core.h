@@ -306,6 +306,7 @@ enum core_event_type {
     EV_PROMOTION_DONE,
     EV_ROUTES_DONE,
     EV_REQUEST, /* core_take_request was called */
+    EV_STORE,   /* how full the store is */
 };
 
 enum fence_outcome { FENCED_PROVEN, FENCED_REFUSED, FENCED_UNKNOWN };
@@ -350,6 +351,10 @@ struct core_event {
             char detail[REASON_SIZE];
         } promote;
         struct {
+            uint64_t bytes;       /* its database's, on the member in use */
+            uint64_t quota_bytes; /* beyond it etcd takes no writes */
+        } store;
+        struct {
             uint32_t step;
             int proxy;
             bool answered;
@@ -387,6 +392,8 @@ struct core {
     struct group_state groups[GROUPS_MAX];
     struct peer_state peers[PEERS_MAX];
     struct request_slot requests[REQUESTS_MAX];
+    uint64_t store_bytes; /* as last told; 0: not yet */
+    uint64_t store_quota_bytes;
     bool blind; /* every target fails at once: the prober is suspect */
     uint64_t blind_since_ms;
     uint32_t next_step;

@@ -1134,6 +1134,76 @@ static void a_person_is_called_once_while_the_hold_changes_its_reason(void **unu
     free(t);
 }
 
+static void store_has(struct driven *t, uint64_t mib)
+{
+    struct core_event event = event_of(t, EV_STORE);
+    event.store.bytes = mib << 20;
+    event.store.quota_bytes = UINT64_C(1000) << 20;
+    step(t, &event);
+}
+
+static void a_store_that_fills_up_is_an_alarm_and_calls_a_person_before_it_is_full(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    store_has(t, 599);
+    assert_null(alarm_of(t, "etcd.size"));
+    store_has(t, 601);
+    accept_saves(t);
+    assert_non_null(strstr(alarm_of(t, "etcd.size")->text, "601 MiB of its quota of 1000 MiB"));
+    assert_non_null(strstr(alarm_of(t, "etcd.size")->command, "etcdctl defrag"));
+    assert_false(alarm_of(t, "etcd.size")->wakes);
+    assert_null(alarm_of(t, "etcd.full"));
+
+    store_has(t, 851);
+    assert_true(alarm_of(t, "etcd.full")->wakes);
+    assert_null(find_effect(t, EFFECT_CALL)); /* recorded before anybody is called */
+    accept_save(t);
+    assert_int_equal(count_effects(t, EFFECT_CALL), 1);
+    accept_saves(t);
+
+    store_has(t, 550); /* swings back, not far enough */
+    assert_non_null(alarm_of(t, "etcd.size"));
+    assert_non_null(alarm_of(t, "etcd.full"));
+    store_has(t, 860);
+    accept_saves(t);
+    assert_int_equal(count_effects(t, EFFECT_CALL), 0);
+    store_has(t, 499);
+    assert_null(alarm_of(t, "etcd.size"));
+    assert_null(alarm_of(t, "etcd.full"));
+    free(t);
+}
+
+static void a_controller_that_tells_finds_a_place_among_keys_that_tell_nothing(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct controller_record view = {.sequence = 0};
+    for (int i = 0; i < 2 * PEERS_MAX; i++) {
+        snprintf(view.id, sizeof view.id, "bad-%d", i);
+        core_take_peer(&t->core, view.id, &view, t->now_ms);
+    }
+    view.sequence = 1;
+    bool found = false;
+    snprintf(view.id, sizeof view.id, "ops9");
+    core_take_peer(&t->core, "ops9", &view, t->now_ms);
+    for (int p = 0; p < PEERS_MAX; p++) {
+        found = found || (t->core.peers[p].present && t->core.peers[p].view.sequence == 1);
+    }
+    assert_true(found);
+    view.sequence = 0; /* and is not driven out again */
+    for (int i = 0; i < 2 * PEERS_MAX; i++) {
+        snprintf(view.id, sizeof view.id, "worse-%d", i);
+        core_take_peer(&t->core, view.id, &view, t->now_ms);
+    }
+    found = false;
+    for (int p = 0; p < PEERS_MAX; p++) {
+        found = found || strcmp(t->core.peers[p].view.id, "ops9") == 0;
+    }
+    assert_true(found);
+    free(t);
+}
+
 static void alarms_of_a_former_leader_end_when_all_is_well(void **unused)
 {
     (void)unused;
@@ -1291,6 +1361,8 @@ int main(void)
         cmocka_unit_test(a_node_that_a_move_ends_on_is_not_fenced_for_its_neighbour),
         cmocka_unit_test(a_lost_candidates_fence_revokes_its_neighbours_permit),
         cmocka_unit_test(a_person_is_called_once_while_the_hold_changes_its_reason),
+        cmocka_unit_test(a_store_that_fills_up_is_an_alarm_and_calls_a_person_before_it_is_full),
+        cmocka_unit_test(a_controller_that_tells_finds_a_place_among_keys_that_tell_nothing),
         cmocka_unit_test(alarms_of_a_former_leader_end_when_all_is_well),
         cmocka_unit_test(an_alarm_that_calls_finds_room_among_those_that_do_not),
         cmocka_unit_test(a_primary_that_became_a_standby_by_itself_calls_a_person),

@@ -115,6 +115,7 @@ static void everything_that_can_be_set_is_read(void **state)
     assert_string_equal(f->config.etcd_cert, "/etc/cert.pem");
     assert_string_equal(f->config.etcd_key, "/etc/key.pem");
     assert_string_equal(f->config.etcd_user, "failoverd");
+    assert_true(f->config.etcd_quota == UINT64_C(2) << 30); /* etcd's own default */
     assert_string_equal(f->config.etcd_password, "store");
     assert_int_equal(f->config.commands[0].args_len, 4);
     assert_string_equal(f->config.commands[0].args[3], "");
