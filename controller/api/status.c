@@ -321,6 +321,10 @@ json_t *status_json(const struct core *core, const struct status_extra *extra)
     json_t *groups = json_array();
     json_object_set_new(etcd, "reachable", json_boolean(extra->etcd_reachable));
     json_object_set_new(etcd, "age_ms", words_age(extra->now_ms, extra->etcd_seen_ms));
+    json_object_set_new(etcd, "bytes",
+                        extra->etcd_bytes >= 0 ? json_integer(extra->etcd_bytes) : json_null());
+    json_object_set_new(etcd, "quota_bytes", json_integer((json_int_t)extra->etcd_quota_bytes));
+    json_object_set_new(etcd, "problem", words_text(extra->etcd_problem));
     json_object_set_new(config, "revision", json_integer(extra->config_revision));
     if (core->defined) {
         for (int i = 0; i < core->def.groups_len; i++) {

@@ -10,7 +10,7 @@
  * `schema` 1, only ever grows:
  *
  *   controller {id, version, leading, started}   leader {id|null, term}
- *   etcd {reachable, age_ms|null}                config {revision}
+ *   etcd {reachable, age_ms|null, bytes|null, quota_bytes, problem|null}   config {revision}
  *   controllers [{id, present, age_ms, version, config_revision, leading, blind}]
  *   groups [{name, home, active, automatic, paused {by, reason, since}|null, databases [...],
  *            services [...], routes [...], incident|null, alarms [...]}]
@@ -48,6 +48,9 @@ struct status_extra {
     int64_t leader_term;
     bool etcd_reachable;         /* the latest operation was answered */
     uint64_t etcd_seen_ms;       /* when it last answered (boot time); 0: never */
+    int64_t etcd_bytes;          /* of its database; -1: not known */
+    uint64_t etcd_quota_bytes;   /* beyond it etcd takes no writes */
+    const char *etcd_problem;    /* why nothing can be recorded there; NULL: it can */
     int64_t config_revision;     /* of the definition in the store; 0: none */
     const struct events *events; /* or NULL */
 };

@@ -337,6 +337,13 @@ enum tone verdict_of_controllers(const json_t *status, char ret_text[VERDICT_SIZ
             "ETCD NOT REACHABLE: last answer %s ago; nothing is decided, below is what %s sees by itself",
             show_age(member_number(etcd, "age_ms", -1), age),
             member_text(json_object_get(status, "controller"), "id", "this controller"));
+        if (!member_null(etcd, "problem")) {
+            add(&text, ". %s", member_text(etcd, "problem", ""));
+        }
+        return TONE_BAD;
+    }
+    if (!member_null(etcd, "problem")) {
+        add(&text, "ETCD CANNOT BE USED: nothing is decided. %s", member_text(etcd, "problem", ""));
         return TONE_BAD;
     }
     if (member_null(leader, "id")) {

@@ -96,7 +96,7 @@ static void carry_out(struct daemon *d, const struct effect *effect)
 {
     switch (effect->type) {
     case EFFECT_SAVE: store_save(d, effect); break;
-    case EFFECT_RELOAD: store_reload(d); break;
+    case EFFECT_RELOAD: reading_reload(d); break;
     case EFFECT_FENCE: acting_fence(d, effect); break;
     case EFFECT_PREPARE: acting_prepare(d, effect); break;
     case EFFECT_PROMOTE: acting_promote(d, effect); break;
@@ -217,7 +217,7 @@ static void on_lost(void *arg, enum election_loss loss, const char *text)
     struct daemon *d = arg;
     log_line(LOG_LEVEL_WARN, "leadership lost", "why", election_loss_name(loss), "detail", text,
              NULL);
-    store_drop_reload(d);
+    reading_drop_reload(d);
     struct core_event event = daemon_event(EV_NOT_LEADING);
     daemon_post(d, &event);
 }
@@ -236,13 +236,16 @@ static void on_seen(void *arg, const char *leader, int64_t term)
 
 static void on_trouble(void *arg, enum etcd_reason reason, const char *text)
 {
-    (void)arg;
+    keeping_trouble(arg, reason, text);
     log_line(LOG_LEVEL_WARN, "election trouble", "reason", etcd_reason_name(reason), "detail", text,
              NULL);
 }
 
 void daemon_start_election(struct daemon *d, uint32_t ttl_ms)
 {
+    if (d->election != NULL || d->returning != NULL || d->stopping) {
+        return;
+    }
     struct election_config config = {
         .prefix = d->prefix,
         .id = d->local->id,
@@ -263,9 +266,19 @@ static void on_session_returned(void *arg)
     struct daemon *d = arg;
     election_free(d->returning);
     d->returning = NULL;
-    if (!d->stopping) {
+    if (d->identity_problem[0] == '\0') {
         daemon_start_election(d, d->election_ttl_ms);
     }
+}
+
+void daemon_stand_down(struct daemon *d)
+{
+    if (d->election == NULL || d->stopping || d->returning != NULL) {
+        return;
+    }
+    d->returning = d->election;
+    d->election = NULL; /* from here on this controller may not act */
+    election_stop(d->returning, on_session_returned, d);
 }
 
 void daemon_resign(struct daemon *d, const char *why)
@@ -283,9 +296,7 @@ void daemon_renew_election(struct daemon *d, uint32_t ttl_ms)
     }
     log_line(LOG_LEVEL_INFO, "the profile's lease has changed; standing for election anew", NULL);
     d->election_ttl_ms = ttl_ms;
-    d->returning = d->election;
-    d->election = NULL; /* from here on this controller may not act */
-    election_stop(d->returning, on_session_returned, d);
+    daemon_stand_down(d);
 }
 
 /* ---- start and end ---- */
@@ -313,10 +324,28 @@ bool daemon_pg_target(struct daemon *d, int database, int instance, char secret[
     return err.code == ERR_NONE;
 }
 
+static int read_password(const struct daemon *d, char password[ETCD_USER_SIZE], struct err *ret_err)
+{
+    char secret[SECRET_SIZE] = "";
+    password[0] = '\0';
+    if (d->local->etcd_password[0] != '\0' &&
+        local_secret(d->local, d->local->etcd_password, secret, ret_err) < 0) {
+        return err_prefix(ret_err, "etcd's password");
+    }
+    if (strlen(secret) >= ETCD_USER_SIZE) {
+        err_set(ret_err, ERR_LIMIT, "etcd's password has %zu bytes; at most %d are allowed",
+                strlen(secret), ETCD_USER_SIZE - 1);
+        explicit_bzero(secret, sizeof secret);
+        return -1;
+    }
+    memcpy(password, secret, strlen(secret) + 1);
+    explicit_bzero(secret, sizeof secret);
+    return 0;
+}
+
 static int configure_etcd(struct daemon *d, struct err *ret_err)
 {
     struct etcd_config config = {.endpoints_len = d->local->endpoints_len};
-    char secret[SECRET_SIZE] = "";
     for (int i = 0; i < d->local->endpoints_len; i++) {
         snprintf(config.endpoints[i], sizeof config.endpoints[i], "%s", d->local->endpoints[i]);
     }
@@ -324,19 +353,25 @@ static int configure_etcd(struct daemon *d, struct err *ret_err)
     snprintf(config.cert_file, sizeof config.cert_file, "%s", d->local->etcd_cert);
     snprintf(config.key_file, sizeof config.key_file, "%s", d->local->etcd_key);
     snprintf(config.user, sizeof config.user, "%s", d->local->etcd_user);
-    if (d->local->etcd_password[0] != '\0' &&
-        local_secret(d->local, d->local->etcd_password, secret, ret_err) < 0) {
-        return err_prefix(ret_err, "etcd's password");
+    if (read_password(d, config.password, ret_err) < 0) {
+        return -1;
     }
-    if (strlen(secret) >= sizeof config.password) {
-        return err_set(ret_err, ERR_LIMIT, "etcd's password has %zu bytes; at most %zu are allowed",
-                       strlen(secret), sizeof config.password - 1);
-    }
-    memcpy(config.password, secret, strlen(secret) + 1);
     d->etcd = etcd_new(d->loop, d->http, &config);
-    explicit_bzero(secret, sizeof secret);
     explicit_bzero(config.password, sizeof config.password);
     return 0;
+}
+
+void daemon_log_in(struct daemon *d)
+{
+    char password[ETCD_USER_SIZE];
+    struct err err = {0};
+    if (read_password(d, password, &err) < 0) {
+        log_line(LOG_LEVEL_ERROR, "etcd's password cannot be read; the old one still counts",
+                 "detail", err.text, NULL);
+        return;
+    }
+    etcd_set_user(d->etcd, d->local->etcd_user, password);
+    explicit_bzero(password, sizeof password);
 }
 
 static void start_pump(struct daemon *d)

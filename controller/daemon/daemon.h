@@ -6,7 +6,10 @@
  * §4). There is no policy here.
  *
  *   daemon.c   the inbox, the pump, leadership, start and end
- *   store.c    records to and from etcd, saves, reloads, the watch, this controller's heartbeat
+ *   store.c    records to and from etcd: the watch, saves, this controller's heartbeat
+ *   reading.c  everything at once: at the start, and for a new leader
+ *   identity.c is it the right etcd?
+ *   keeping.c  what keeps etcd small, and whether it takes writes
  *   probing.c  probes of instances and services, on their schedules
  *   acting.c   fencing levels, promotions, routes, calls
  *   serving.c  the API's backend
@@ -41,6 +44,8 @@
 #define INBOX_RESERVE 32 /* of those, for outcomes: findings are dropped first */
 #define FENCES_MAX    (2 * DATABASES_MAX)
 #define HEARTBEAT_MS  1000
+#define PROBLEM_SIZE  768
+#define STORE_KINDS   5 /* of keys of which there are many */
 
 struct daemon;
 
@@ -112,7 +117,13 @@ struct daemon {
     bool store_tried;            /* the first full read was answered, or failed */
     bool store_read;             /* the first full read is done */
     bool reloading;              /* a leader's confirmed read is under way or due */
-    struct etcd_call *reload;    /* that read, while it is under way; of this term only */
+    struct reading *reading;     /* of everything, while it is under way */
+    struct etcd_pager *requests; /* reads them once more, since some found no place */
+    bool requests_waiting;
+    int64_t saved_revision;      /* of this process's last save */
+    bool watch_lost;             /* it stands still until everything has been read */
+    int complaints[STORE_KINDS]; /* about records of each kind, since complained_ms */
+    uint64_t complained_ms[STORE_KINDS];
     struct definition *next_def; /* read, and waiting for the core to take it up */
     int64_t next_def_revision;
     struct config_record *config; /* as stored */
@@ -122,11 +133,21 @@ struct daemon {
     struct timer *heartbeat;
     bool heartbeat_running;
     bool heartbeat_again;
-    char installation[ID_SIZE];
-    uint64_t foreign_cluster; /* the installation's pinned etcd is another one: never lead */
-    int64_t compact_ring[10];
-    int compact_at;
-    struct timer *compactor;
+    char installation[ID_SIZE]; /* pinned when first seen; "": none yet */
+    char
+        identity_problem[PROBLEM_SIZE]; /* not "": this is not our store, and we never lead there */
+
+    /* what keeps it small */
+    struct compactor *compactor;
+    struct timer *pruner;
+    struct prune *prune; /* one round, while it is under way */
+    struct timer *looker;
+    struct etcd_call *look;
+    int64_t store_bytes;  /* of the member in use; -1: not known yet */
+    uint64_t store_quota; /* as the member tells (3.6), else as the local file has it */
+    bool store_full;      /* etcd has raised NOSPACE */
+    enum etcd_reason trouble;
+    char trouble_text[REASON_SIZE]; /* why etcd takes no writes of ours; "": it does */
 
     /* probes */
     struct target *targets;
@@ -148,24 +169,52 @@ void daemon_post(struct daemon *d, const struct core_event *event);
 bool daemon_may_act(void *daemon);
 void daemon_start_election(struct daemon *d, uint32_t ttl_ms);
 
+/* With the user of the local file, and the password as it is in its file now. */
+void daemon_log_in(struct daemon *d);
+
 /* reload.c: probes that are stale, once nothing moves */
 void daemon_renew_probes(struct daemon *d);
 void daemon_resign(struct daemon *d, const char *why);
 /* The profile's lease has changed: give the session back, and stand again with the new one. */
 void daemon_renew_election(struct daemon *d, uint32_t ttl_ms);
+/* Lead no more, and stand for no election, until daemon_start_election(). */
+void daemon_stand_down(struct daemon *d);
 
 /* store.c */
+#define STORE_KEY_SIZE 256
 void store_start(struct daemon *d);
 void store_stop(struct daemon *d);
 void store_save(struct daemon *d, const struct effect *effect);
-void store_reload(struct daemon *d);
-/* Leadership ended: what was read under its term confirms nothing for the next one. */
-void store_drop_reload(struct daemon *d);
 void store_heartbeat(struct daemon *d);
+void store_on_watch(void *daemon, const struct etcd_watch_news *news);
+void store_take_key(struct daemon *d, const struct etcd_kv *kv);
+void store_lose_config(struct daemon *d); /* it is not there (any more) */
+char *store_encode_view(struct daemon *d, size_t *ret_len);
+void store_complain(struct daemon *d, const char *key, const struct err *err);
 void store_put_request(void *arg, const struct request_record *request);
 void store_put_config(void *arg, const char *id, const struct api_config *config);
 /* Offers a waiting definition to the core. */
 void store_offer_definition(struct daemon *d);
+
+/* reading.c */
+void reading_start(struct daemon *d);
+void reading_stop(struct daemon *d);
+void reading_all(struct daemon *d);
+void reading_reload(struct daemon *d); /* a leader's, confirmed by a write */
+/* Leadership ended: what was read under its term confirms nothing for the next one. */
+void reading_drop_reload(struct daemon *d);
+void reading_requests(struct daemon *d);
+
+/* identity.c. kv NULL: the key is not there; has_config: a definition is. */
+void identity_look(struct daemon *d, const struct etcd_kv *kv, bool has_config);
+void identity_lost(struct daemon *d); /* another cluster answers than the pinned one */
+
+/* keeping.c */
+void keeping_start(struct daemon *d);
+void keeping_stop(struct daemon *d);
+/* What a write's answer says of etcd; a leader that may not write resigns (failures.md D15). */
+void keeping_judge(struct daemon *d, const struct etcd_reply *reply);
+void keeping_trouble(struct daemon *d, enum etcd_reason reason, const char *text);
 
 /* probing.c */
 void probing_rebuild(struct daemon *d); /* for the core's definition */

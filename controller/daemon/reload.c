@@ -3,8 +3,10 @@
  *
  * Commands and secrets are looked up at each use, so the new ones count from then on. Probes keep
  * the password that they were made with, and are made anew, but not while anything moves: a
- * failover needs their memory. Who we are, where etcd is and where we listen are fixed for this
- * life; a restart is cheap, since the other controller takes over at once.
+ * failover needs their memory. etcd's endpoints, user and password count from the next call on, and
+ * leadership is kept where the same cluster answers there. Who we are, what certificates we show
+ * and where we listen are fixed for this life; a restart is cheap, since the other controller takes
+ * over at once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,12 +33,9 @@ static void say_what_waits(const struct local_config *now, const struct local_co
     } fixed[] = {
         {"id", strcmp(now->id, next->id) == 0},
         {"cluster", strcmp(now->cluster, next->cluster) == 0},
-        {"etcd.endpoints", same_endpoints(now, next)},
         {"etcd.ca", strcmp(now->etcd_ca, next->etcd_ca) == 0},
         {"etcd.cert", strcmp(now->etcd_cert, next->etcd_cert) == 0},
         {"etcd.key", strcmp(now->etcd_key, next->etcd_key) == 0},
-        {"etcd.user", strcmp(now->etcd_user, next->etcd_user) == 0},
-        {"etcd.password", strcmp(now->etcd_password, next->etcd_password) == 0},
         {"listen.socket", strcmp(now->socket, next->socket) == 0},
         {"listen.group", strcmp(now->socket_group, next->socket_group) == 0},
     };
@@ -48,6 +47,21 @@ static void say_what_waits(const struct local_config *now, const struct local_co
     }
 }
 
+/* Where etcd is, and who we are there. */
+static void take_etcd(struct daemon *d, const struct local_config *next)
+{
+    if (!same_endpoints(d->local, next)) {
+        etcd_set_endpoints(d->etcd, next->endpoints, next->endpoints_len);
+        memcpy(d->local->endpoints, next->endpoints, sizeof next->endpoints);
+        d->local->endpoints_len = next->endpoints_len;
+        log_line(LOG_LEVEL_INFO, "etcd's endpoints of the local file count now", NULL);
+    }
+    memcpy(d->local->etcd_user, next->etcd_user, sizeof next->etcd_user);
+    memcpy(d->local->etcd_password, next->etcd_password, sizeof next->etcd_password);
+    d->local->etcd_quota = next->etcd_quota;
+    daemon_log_in(d);
+}
+
 static void take(struct daemon *d, const struct local_config *next)
 {
     say_what_waits(d->local, next);
@@ -55,6 +69,7 @@ static void take(struct daemon *d, const struct local_config *next)
     d->local->secrets_len = next->secrets_len;
     memcpy(d->local->commands, next->commands, sizeof next->commands);
     d->local->commands_len = next->commands_len;
+    take_etcd(d, next);
     d->probes_stale = true;
     log_line(LOG_LEVEL_INFO, "the local file is read again: its commands and secrets count now",
              NULL);

@@ -13,6 +13,20 @@ static const struct core *backend_core(void *arg)
     return d->core;
 }
 
+/* The most definite word first. */
+static const char *etcd_problem(const struct daemon *d)
+{
+    if (d->identity_problem[0] != '\0') {
+        return d->identity_problem;
+    }
+    if (d->trouble_text[0] != '\0') {
+        return d->trouble_text;
+    }
+    return d->store_full ? "etcd has raised its alarm NOSPACE: make space, then etcdctl alarm "
+                           "disarm"
+                         : NULL;
+}
+
 static void backend_extra(void *arg, struct status_extra *ret_extra)
 {
     struct daemon *d = arg;
@@ -32,6 +46,9 @@ static void backend_extra(void *arg, struct status_extra *ret_extra)
     };
     ret_extra->etcd_reachable =
         health.answered_ms != 0 && ret_extra->now_ms - health.answered_ms < REACHABLE_MS;
+    ret_extra->etcd_bytes = d->store_bytes;
+    ret_extra->etcd_quota_bytes = d->store_quota;
+    ret_extra->etcd_problem = etcd_problem(d);
 }
 
 static const struct config_record *backend_config(void *arg)

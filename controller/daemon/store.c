@@ -1,11 +1,10 @@
 /*
- * store.c - records to and from etcd.
+ * store.c - records to and from etcd, one by one.
  *
- * Every process reads everything once, then follows by a watch from that revision. A leader's
- * memory is the truth of its term: its saves are transactions that compare the term and each
- * record's mod revision, and a change that it did not make (somebody's hand, a restored store)
- * makes it read everything again, confirmed by a write in the same transaction (a paused member may
- * serve stale reads, design §4).
+ * Every process reads everything once (reading.c), then follows by a watch from that revision. A
+ * leader's memory is the truth of its term: its saves are transactions that compare the term and
+ * each record's mod revision, and a change that it did not make (somebody's hand, a restored store)
+ * makes it read everything again.
  *
  * The heartbeat writes controllers/<id> once a second on this process's lease: presence, view, and
  * the sign of life under the watched prefix that tells a stalled watch from a quiet one.
@@ -19,14 +18,10 @@
 #include "controller/daemon/daemon.h"
 #include "controller/daemon/fail_point.h"
 
-#define READ_MS          3000
-#define SAVE_MS          3000
-#define RETRY_MS         200
-#define WATCH_IDLE_MS    4000
-#define COMPACT_EVERY_MS 60000
-#define KEY_SIZE         256
-
-static void read_all(struct daemon *d);
+#define SAVE_MS      3000
+#define KEY_SIZE     STORE_KEY_SIZE
+#define COMPLAINTS   8     /* so many lines about records that cannot be used ... */
+#define COMPLAINT_MS 10000 /* ... in that time: thousands of them must not fill the log (S15) */
 
 /* ---- one key's news ---- */
 
@@ -41,10 +36,40 @@ static bool cut(const char *key, const char *prefix, const char *kind, const cha
     return true;
 }
 
-static void complain(const char *key, const struct err *err)
+/* Which of the kinds that have many keys; STORE_KINDS: a key of its own. */
+static int kind_of(const struct daemon *d, const char *key)
 {
-    log_line(LOG_LEVEL_ERROR, "a record in etcd cannot be used; it is left alone", "key", key,
-             "detail", err->text, NULL);
+    static const char *const kinds[STORE_KINDS] = {STORE_CONTROLLERS, STORE_PERMITS, STORE_GROUPS,
+                                                   STORE_REQUESTS, STORE_INCIDENTS};
+    const char *rest;
+    int kind = 0;
+    while (kind < STORE_KINDS && !cut(key, d->prefix, kinds[kind], &rest)) {
+        kind++;
+    }
+    return kind;
+}
+
+/* True: enough has been said of its kind for now; thousands of them must not fill the log (S15). */
+static bool is_one_of_many(struct daemon *d, const char *key)
+{
+    int kind = kind_of(d, key);
+    uint64_t now = clock_now_ms();
+    if (kind == STORE_KINDS) {
+        return false;
+    }
+    if (d->complained_ms[kind] == 0 || now - d->complained_ms[kind] >= COMPLAINT_MS) {
+        d->complained_ms[kind] = now;
+        d->complaints[kind] = 0;
+    }
+    return ++d->complaints[kind] > COMPLAINTS;
+}
+
+void store_complain(struct daemon *d, const char *key, const struct err *err)
+{
+    if (!is_one_of_many(d, key)) {
+        log_line(LOG_LEVEL_ERROR, "a record in etcd cannot be used; it is left alone", "key", key,
+                 "detail", err->text, NULL);
+    }
 }
 
 static void take_config(struct daemon *d, const struct etcd_kv *kv)
@@ -57,21 +82,21 @@ static void take_config(struct daemon *d, const struct etcd_kv *kv)
         abort(); /* safe: the other controller goes on */
     }
     if (config_record_decode(kv->value, kv->value_len, config, &err) < 0) {
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
         free(config);
         free(def);
     } else if (definition_read(config->current.text, strlen(config->current.text), def,
                                complaints) < 0) {
         err_set(&err, ERR_INVALID, "%d errors; the first: line %d: %s: %.200s", complaints->errors,
                 complaints->items[0].line, complaints->items[0].path, complaints->items[0].text);
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
         config_record_done(config);
         free(config);
         free(def);
     } else if (strcmp(def->cluster, d->local->cluster) != 0) {
         err_set(&err, ERR_INVALID, "it defines cluster '%s', this controller is of '%s'",
                 def->cluster, d->local->cluster);
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
         config_record_done(config);
         free(config);
         free(def);
@@ -107,7 +132,7 @@ static void take_controller(struct daemon *d, const char *id, const struct etcd_
     if (kv == NULL) {
         core_take_peer(d->core, id, NULL, clock_now_ms());
     } else if (controller_record_decode(kv->value, kv->value_len, view, &err) < 0) {
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
         /* It is there and holds its lease, so nothing is done on our viewpoint alone (S11): it
          * counts as one that sees nothing. */
         memset(view, 0, sizeof *view);
@@ -124,12 +149,14 @@ static void take_request(struct daemon *d, const struct etcd_kv *kv)
     struct request_record request;
     struct err err = {0};
     if (request_record_decode(kv->value, kv->value_len, &request, &err) < 0) {
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
         return;
     }
     api_take_request(d->api, &request);
-    if (d->core->leading && !core_take_request(d->core, &request, kv->mod_revision)) {
-        log_line(LOG_LEVEL_WARN, "too many requests at once; this one waits for the next reload",
+    if (d->core->leading && !core_take_request(d->core, &request, kv->mod_revision) &&
+        !d->requests_waiting) {
+        d->requests_waiting = true; /* until a save has made room for them */
+        log_line(LOG_LEVEL_WARN, "many requests at once; they wait for those before them",
                  "request", request.id, NULL);
     }
 }
@@ -142,7 +169,7 @@ static void take_incident(struct daemon *d, const struct etcd_kv *kv)
         abort();
     }
     if (incident_record_decode(kv->value, kv->value_len, incident, &err) < 0) {
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
     } else {
         api_take_incident(d->api, incident);
         if (!d->core->leading || !d->core->loaded) {
@@ -158,7 +185,7 @@ static void take_permit(struct daemon *d, const struct etcd_kv *kv)
     struct permit_record permit;
     struct err err = {0};
     if (permit_record_decode(kv->value, kv->value_len, &permit, &err) < 0) {
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
     } else {
         core_take_permit(d->core, &permit, kv->mod_revision);
     }
@@ -172,42 +199,28 @@ static void take_group(struct daemon *d, const struct etcd_kv *kv)
         abort();
     }
     if (group_record_decode(kv->value, kv->value_len, group, &err) < 0) {
-        complain(kv->key, &err);
+        store_complain(d, kv->key, &err);
     } else {
         core_take_group(d->core, group, kv->mod_revision, clock_now_ms());
     }
     free(group);
 }
 
-static void take_installation(struct daemon *d, const struct etcd_kv *kv)
+/* Nobody of ours deletes it. The definition in use is kept; what is applied next is stored anew. */
+void store_lose_config(struct daemon *d)
 {
-    struct err err = {0};
-    struct json_in in;
-    json_t *root = json_parse(kv->value, kv->value_len, 4096, &err);
-    uint64_t cluster_id = 0;
-    if (root != NULL) {
-        json_in_init(&in, "installation");
-        json_text(&in, root, "id", d->installation, sizeof d->installation);
-        cluster_id = json_u64(&in, root, "etcd_cluster_id");
-        json_in_done(&in, &err);
-        json_decref(root);
-    }
-    if (err.code != ERR_NONE) {
-        complain(kv->key, &err);
+    if (d->config_revision == 0) {
         return;
     }
-    uint64_t here = etcd_health(d->etcd).cluster_id;
-    if (cluster_id != 0 && here != 0 && cluster_id != here) {
-        log_line(
-            LOG_LEVEL_ERROR,
-            "this installation belongs to another etcd cluster; this controller never leads here",
-            "installation", d->installation, NULL);
-        d->foreign_cluster = here;
-    }
+    log_line(LOG_LEVEL_ERROR,
+             "somebody has deleted the definition in etcd; the one in use is kept until a restart; "
+             "store it again: failoverctl apply",
+             NULL);
+    d->config_revision = 0;
+    api_take_config(d->api, NULL);
 }
 
-/* A put (kv) or a deletion (kv NULL, key given). */
-static void take_put(struct daemon *d, const struct etcd_kv *kv)
+void store_take_key(struct daemon *d, const struct etcd_kv *kv)
 {
     const char *rest;
     if (strncmp(kv->key, d->prefix, strlen(d->prefix)) != 0) {
@@ -216,8 +229,6 @@ static void take_put(struct daemon *d, const struct etcd_kv *kv)
     const char *name = kv->key + strlen(d->prefix);
     if (strcmp(name, STORE_CONFIG) == 0) {
         take_config(d, kv);
-    } else if (strcmp(name, STORE_INSTALLATION) == 0) {
-        take_installation(d, kv);
     } else if (cut(kv->key, d->prefix, STORE_CONTROLLERS, &rest)) {
         take_controller(d, rest, kv);
     } else if (cut(kv->key, d->prefix, STORE_REQUESTS, &rest)) {
@@ -297,14 +308,31 @@ static void take_event(struct daemon *d, const struct etcd_event *event)
         }
         return;
     }
-    if (!deleted) {
-        take_put(d, &event->kv);
+    if (cut(event->kv.key, d->prefix, STORE_INSTALLATION, &rest) && *rest == '\0') {
+        identity_look(d, deleted ? NULL : &event->kv, true);
+    } else if (!deleted) {
+        store_take_key(d, &event->kv);
     } else if (cut(event->kv.key, d->prefix, STORE_CONTROLLERS, &rest)) {
         take_controller(d, rest, NULL);
+    } else if (cut(event->kv.key, d->prefix, STORE_CONFIG, &rest) && *rest == '\0') {
+        store_lose_config(d);
     }
 }
 
-static void on_watch(void *arg, const struct etcd_watch_news *news)
+/* A leader's own reading finds it again. */
+static void lose_place(struct daemon *d)
+{
+    d->watch_lost = true;
+    if (!d->core->leading) {
+        reading_all(d);
+        return;
+    }
+    struct core_event event = daemon_event(EV_SAVE_FAILED);
+    snprintf(event.save.text, sizeof event.save.text, "the watch had lost its place");
+    daemon_post(d, &event);
+}
+
+void store_on_watch(void *arg, const struct etcd_watch_news *news)
 {
     struct daemon *d = arg;
     switch (news->kind) {
@@ -323,202 +351,8 @@ static void on_watch(void *arg, const struct etcd_watch_news *news)
     case ETCD_WATCH_COMPACTED:
         log_line(LOG_LEVEL_WARN,
                  "etcd's history is gone before this watch; reading everything again", NULL);
-        read_all(d);
+        lose_place(d);
         break;
-    }
-}
-
-/* ---- reading everything ---- */
-
-static void take_absent_peers(struct daemon *d, const struct etcd_reply *reply)
-{
-    for (int p = 0; p < PEERS_MAX; p++) {
-        struct peer_state *peer = &d->core->peers[p];
-        bool found = false;
-        for (int i = 0; i < reply->kvs_len; i++) {
-            const char *id;
-            found = found || (cut(reply->kvs[i].key, d->prefix, STORE_CONTROLLERS, &id) &&
-                              strcmp(id, peer->view.id) == 0);
-        }
-        if (peer->used && peer->present && !found) {
-            core_take_peer(d->core, peer->view.id, NULL, clock_now_ms());
-        }
-    }
-}
-
-static void take_all(struct daemon *d, const struct etcd_reply *reply)
-{
-    /* The definition first: records are filed by its names. */
-    char config[KEY_SIZE];
-    snprintf(config, sizeof config, "%s" STORE_CONFIG, d->prefix);
-    for (int i = 0; i < reply->kvs_len; i++) {
-        if (strcmp(reply->kvs[i].key, config) == 0 &&
-            reply->kvs[i].mod_revision != d->config_revision) {
-            take_config(d, &reply->kvs[i]);
-        }
-    }
-    if (d->next_def != NULL && core_take_definition(d->core, d->next_def, d->next_def_revision)) {
-        free(d->next_def);
-        d->next_def = NULL;
-        probing_rebuild(d);
-        acting_rebuild(d);
-    }
-    core_forget_records(d->core);
-    for (int i = 0; i < reply->kvs_len; i++) {
-        if (strcmp(reply->kvs[i].key, config) != 0) {
-            take_put(d, &reply->kvs[i]);
-        }
-    }
-    take_absent_peers(d, reply);
-}
-
-static void retry_later(struct daemon *d)
-{
-    if (!d->stopping) {
-        timer_start(d->store_retry, RETRY_MS);
-    }
-}
-
-static uint32_t wanted_ttl(const struct daemon *d)
-{
-    return d->core->defined ? definition_profile(&d->core->def)->lease_ms
-                            : profiles[PROFILE_DEFAULT].lease_ms;
-}
-
-static void on_read(void *arg, const struct etcd_reply *reply)
-{
-    struct daemon *d = arg;
-    if (d->stopping) {
-        return;
-    }
-    d->store_tried = true;
-    if (reply->outcome != ETCD_OK) {
-        if (!d->store_read) {
-            log_line(LOG_LEVEL_WARN, "etcd cannot be read yet", "detail", reply->text, NULL);
-        }
-        retry_later(d);
-        return;
-    }
-    if (!d->core->leading) {
-        take_all(d, reply);
-    }
-    if (d->watch == NULL) {
-        d->watch = etcd_watch_new(d->etcd, d->prefix, true, reply->revision + 1, WATCH_IDLE_MS,
-                                  on_watch, d);
-    } else {
-        etcd_watch_restart(d->watch, reply->revision + 1);
-    }
-    d->store_read = true;
-    if (d->election == NULL && d->returning == NULL && d->foreign_cluster == 0) {
-        daemon_start_election(d, wanted_ttl(d));
-    }
-    daemon_renew_election(d, wanted_ttl(d));
-    if (d->core->leading) {
-        struct core_event event = daemon_event(EV_SAVE_FAILED);
-        snprintf(event.save.text, sizeof event.save.text, "the watch had lost its place");
-        daemon_post(d, &event);
-    }
-    struct core_event tick = daemon_event(EV_TICK);
-    daemon_post(d, &tick);
-}
-
-static void read_all(struct daemon *d)
-{
-    struct etcd_range range = {.key = d->prefix, .prefix = true};
-    etcd_range(d->etcd, &range, READ_MS, on_read, d);
-}
-
-/* ---- a leader's confirmed read ---- */
-
-static char *encode_view(struct daemon *d, size_t *ret_len)
-{
-    struct controller_record *view = calloc(1, sizeof *view);
-    if (view == NULL) {
-        abort();
-    }
-    core_view(d->core, clock_now_ms(), view);
-    view->started_wall_ms = (uint64_t)d->started_wall_ms;
-    snprintf(view->version, sizeof view->version, "%s", FAILOVER_VERSION);
-    snprintf(view->api, sizeof view->api, "%s", d->local->socket);
-    char *text = controller_record_encode(view, ret_len);
-    free(view);
-    return text;
-}
-
-static void on_reload(void *arg, const struct etcd_reply *reply)
-{
-    struct daemon *d = arg;
-    d->reload = NULL;
-    if (!d->reloading || !d->core->leading || d->stopping) {
-        d->reloading = false;
-        return;
-    }
-    if (reply->outcome != ETCD_OK) {
-        log_line(LOG_LEVEL_WARN, "the records cannot be confirmed yet; nothing is done", "detail",
-                 reply->text, NULL);
-        retry_later(d);
-        return;
-    }
-    if (!reply->succeeded) {
-        log_line(LOG_LEVEL_WARN, "the term is not this controller's any more", NULL);
-        d->reloading = false;
-        daemon_resign(d, "the term is another's");
-        return;
-    }
-    d->reloading = false;
-    take_all(d, reply);
-    struct core_event event = daemon_event(EV_LOADED);
-    event.loaded.revision = reply->revision;
-    daemon_post(d, &event);
-}
-
-static void reload(struct daemon *d)
-{
-    if (d->election == NULL || election_term(d->election) == 0) {
-        d->reloading = false;
-        return;
-    }
-    char leader[KEY_SIZE];
-    char own[KEY_SIZE];
-    size_t len;
-    char *view = encode_view(d, &len);
-    struct etcd_txn *txn = calloc(1, sizeof *txn);
-    if (txn == NULL || view == NULL) {
-        abort();
-    }
-    snprintf(leader, sizeof leader, "%s" STORE_LEADER, d->prefix);
-    snprintf(own, sizeof own, "%s" STORE_CONTROLLERS "%s", d->prefix, d->local->id);
-    etcd_txn_if_create(txn, leader, election_term(d->election));
-    etcd_txn_then_put(txn, own, view, len, election_lease_id(d->election));
-    etcd_txn_then_range(txn, d->prefix, true);
-    etcd_cancel(d->reload);
-    d->reload = etcd_txn(d->etcd, txn, READ_MS, on_reload, d);
-    free(view);
-    free(txn);
-}
-
-void store_drop_reload(struct daemon *d)
-{
-    etcd_cancel(d->reload);
-    d->reload = NULL;
-    d->reloading = false;
-}
-
-void store_reload(struct daemon *d)
-{
-    if (!d->reloading) {
-        d->reloading = true;
-        reload(d);
-    }
-}
-
-static void on_retry(void *arg)
-{
-    struct daemon *d = arg;
-    if (d->reloading && d->core->leading) {
-        reload(d);
-    } else if (!d->store_read || !d->core->leading) {
-        read_all(d);
     }
 }
 
@@ -537,11 +371,11 @@ void store_offer_definition(struct daemon *d)
     d->next_def = NULL;
     acting_rebuild(d);
     probing_rebuild(d);
-    daemon_renew_election(d, wanted_ttl(d));
+    daemon_renew_election(d, definition_profile(&d->core->def)->lease_ms);
     if (d->core->leading) {
-        store_reload(d);
+        reading_reload(d);
     } else {
-        read_all(d);
+        reading_all(d);
     }
 }
 
@@ -569,11 +403,13 @@ static void on_saved(void *arg, const struct etcd_reply *reply)
     FAIL_POINT_SAVE(d, "after", save->ticket);
     free(save);
     daemon_post(d, &event);
-    if (reply->outcome == ETCD_REFUSED &&
-        (reply->reason == ETCD_NO_SPACE || reply->reason == ETCD_PERMISSION_DENIED ||
-         reply->reason == ETCD_AUTH_FAILED || reply->reason == ETCD_CORRUPT)) {
-        daemon_resign(d, "cannot write");
+    if (accepted) {
+        d->saved_revision = reply->revision;
+        if (d->requests_waiting) {
+            reading_requests(d);
+        }
     }
+    keeping_judge(d, reply);
 }
 
 static char *encode_item(struct daemon *d, const struct save_item *item, char key[KEY_SIZE],
@@ -632,12 +468,27 @@ void store_save(struct daemon *d, const struct effect *effect)
 
 /* ---- presence ---- */
 
+char *store_encode_view(struct daemon *d, size_t *ret_len)
+{
+    struct controller_record *view = calloc(1, sizeof *view);
+    if (view == NULL) {
+        abort();
+    }
+    core_view(d->core, clock_now_ms(), view);
+    view->started_wall_ms = (uint64_t)d->started_wall_ms;
+    snprintf(view->version, sizeof view->version, "%s", FAILOVER_VERSION);
+    snprintf(view->api, sizeof view->api, "%s", d->local->socket);
+    char *text = controller_record_encode(view, ret_len);
+    free(view);
+    return text;
+}
+
 static void on_heartbeat(void *arg, const struct etcd_reply *reply)
 {
     struct daemon *d = arg;
-    (void)
-        reply; /* an unknown one is repeated within a second; the lease's fate is the election's */
+    /* An unknown one is repeated within a second; the lease's fate is the election's. */
     d->heartbeat_running = false;
+    keeping_judge(d, reply);
     if (d->heartbeat_again) {
         store_heartbeat(d);
     }
@@ -654,7 +505,7 @@ void store_heartbeat(struct daemon *d)
     }
     char key[KEY_SIZE];
     size_t len;
-    char *view = encode_view(d, &len);
+    char *view = store_encode_view(d, &len);
     if (view == NULL) {
         abort();
     }
@@ -672,28 +523,6 @@ static void on_heartbeat_due(void *arg)
     struct daemon *d = arg;
     store_heartbeat(d);
     timer_start(d->heartbeat, HEARTBEAT_MS);
-}
-
-/* ---- history is kept ten minutes back (design §4) ---- */
-
-static void on_compacted(void *arg, const struct etcd_reply *reply)
-{
-    (void)arg;
-    if (reply->outcome != ETCD_OK && reply->reason != ETCD_COMPACTED) {
-        log_line(LOG_LEVEL_WARN, "etcd's history was not compacted", "detail", reply->text, NULL);
-    }
-}
-
-static void on_compact_due(void *arg)
-{
-    struct daemon *d = arg;
-    int64_t oldest = d->compact_ring[d->compact_at];
-    d->compact_ring[d->compact_at] = etcd_health(d->etcd).revision;
-    d->compact_at = (d->compact_at + 1) % (int)(sizeof d->compact_ring / sizeof d->compact_ring[0]);
-    if (d->core->leading && oldest > 0) {
-        etcd_compact(d->etcd, oldest, READ_MS, on_compacted, d);
-    }
-    timer_start(d->compactor, COMPACT_EVERY_MS);
 }
 
 /* ---- what the API writes ---- */
@@ -805,7 +634,7 @@ void store_put_config(void *arg, const char *id, const struct api_config *config
     snprintf(installation_key, sizeof installation_key, "%s" STORE_INSTALLATION, d->prefix);
     etcd_txn_if_mod(txn, key, config->revision);
     etcd_txn_then_put(txn, key, text, len, 0);
-    if (config->revision == 0) { /* the first one founds the installation */
+    if (config->revision == 0 && d->installation[0] == '\0') { /* the first one founds it */
         installation_text(d, installation, sizeof installation);
         etcd_txn_if_create(txn, installation_key, 0);
         etcd_txn_then_put(txn, installation_key, installation, strlen(installation), 0);
@@ -819,24 +648,16 @@ void store_put_config(void *arg, const char *id, const struct api_config *config
 
 void store_start(struct daemon *d)
 {
-    d->store_retry = timer_new(d->loop, on_retry, d);
     d->heartbeat = timer_new(d->loop, on_heartbeat_due, d);
-    d->compactor = timer_new(d->loop, on_compact_due, d);
     timer_start(d->heartbeat, HEARTBEAT_MS);
-    timer_start(d->compactor, COMPACT_EVERY_MS);
-    read_all(d);
+    keeping_start(d);
+    reading_start(d);
 }
 
 void store_stop(struct daemon *d)
 {
-    etcd_watch_free(d->watch);
-    d->watch = NULL;
-    store_drop_reload(d);
-    struct timer **timers[] = {&d->store_retry, &d->heartbeat, &d->compactor};
-    for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
-        if (*timers[i] != NULL) {
-            timer_free(*timers[i]);
-            *timers[i] = NULL;
-        }
-    }
+    reading_stop(d);
+    keeping_stop(d);
+    timer_free(d->heartbeat);
+    d->heartbeat = NULL;
 }

@@ -294,8 +294,7 @@ static void a_reload_is_told_from_its_begin_to_its_end(void **state)
     expect(&service, "RELOADING=1", text);
     expect(&service, "READY=1", text);
     wait_for_log(&service, "its commands and secrets count now");
-    wait_for_log(&service, "it counts after a restart");
-    wait_for_log(&service, "key=etcd.endpoints");
+    wait_for_log(&service, "etcd's endpoints of the local file count now");
     assert_false(has_ended(&service));
     end(&service);
 }

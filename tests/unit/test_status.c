@@ -24,6 +24,8 @@ static struct status_extra extra(void)
                                  .leader_term = 9,
                                  .etcd_reachable = true,
                                  .etcd_seen_ms = SHOP_NOW_MS - 20,
+                                 .etcd_bytes = 1000000,
+                                 .etcd_quota_bytes = 2000000,
                                  .config_revision = 42};
 }
 
@@ -92,6 +94,9 @@ static void a_healthy_database_is_shown_writable_with_the_ages_of_what_was_seen(
     is_text("leader.id", "ops1");
     is_number("leader.term", 9);
     is_number("etcd.age_ms", 20);
+    is_number("etcd.bytes", 1000000);
+    is_number("etcd.quota_bytes", 2000000);
+    assert_true(json_is_null(at("etcd.problem")));
     is_text("groups.0.name", "shop");
     is_text("groups.0.home", "east");
     is_text("groups.0.active", "east");
@@ -303,6 +308,8 @@ static void without_a_definition_there_are_no_groups_and_nothing_is_invented(voi
     with.leader = NULL;
     with.etcd_seen_ms = 0;
     with.etcd_reachable = false;
+    with.etcd_bytes = -1;
+    with.etcd_problem = "etcd refuses this controller's user or password";
     with.config_revision = 0;
     core_init(core, "ops2", SHOP_NOW_MS);
     status = status_json(core, &with);
@@ -310,6 +317,8 @@ static void without_a_definition_there_are_no_groups_and_nothing_is_invented(voi
     assert_true(json_is_null(at("leader.id")));
     assert_true(json_is_null(at("leader.term")));
     assert_true(json_is_null(at("etcd.age_ms")));
+    assert_true(json_is_null(at("etcd.bytes")));
+    is_text("etcd.problem", "etcd refuses this controller's user or password");
     is_number("controllers.0.config_revision", 0);
 }
 
