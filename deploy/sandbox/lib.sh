@@ -301,40 +301,86 @@ world_remove() (
 
 # --- etcd ----------------------------------------------------------------------------------------------------
 
-# etcd_start HOST...: one cluster of these members.
+# etcd_start HOST...: one cluster of these members. With ETCD_TLS=yes they speak TLS and ask for certificates (etcd_tls);
+# with ETCD_USER set they know users, that one and root, with world_secret's passwords (etcd_users).
+# ETCD_OPTIONS: more arguments for each member. ETCD_TOKEN: a cluster of another token is another cluster.
+ETCD_TLS='' ETCD_USER='' ETCD_TOKEN=''
+ETCD_OPTIONS=()
+
 etcd_start() {
     local host initial=''
     for host; do
         initial+=,$host=http://${HOST_ADDRESS[$host]}:2380
     done
     ETCD_INITIAL=${initial#,}
+    [[ -z $ETCD_TLS ]] || etcd_tls "$@" || die "the certificates could not be made: see $WORLD/tls/log"
     for host; do
         etcd_member "$host"
     done
+    [[ -z $ETCD_USER ]] || etcd_users "$1"
 }
 
 # etcd_member HOST: one member of it; also to start one again that died.
 etcd_member() {
-    local host=$1 address=${HOST_ADDRESS[$1]}
+    local host=$1 address=${HOST_ADDRESS[$1]} tls=()
     install -d -m 700 "$WORLD/$host/data"
+    [[ -z $ETCD_TLS ]] || tls=(--cert-file "$WORLD/tls/$host.pem" --key-file "$WORLD/tls/$host.key"
+        --client-cert-auth --trusted-ca-file "$WORLD/tls/ca.pem")
     world_spawn "$host" etcd etcd --name "$host" --data-dir "$WORLD/$host/data" \
         --listen-peer-urls "http://$address:2380" --initial-advertise-peer-urls "http://$address:2380" \
-        --listen-client-urls "http://$address:2379" --advertise-client-urls "http://$address:2379" \
-        --initial-cluster "$ETCD_INITIAL" --initial-cluster-token "$WORLD_ID" \
-        --heartbeat-interval 50 --election-timeout 500
+        --listen-client-urls "$(etcd_url "$host")" --advertise-client-urls "$(etcd_url "$host")" \
+        --initial-cluster "$ETCD_INITIAL" --initial-cluster-token "$WORLD_ID$ETCD_TOKEN" \
+        --heartbeat-interval 50 --election-timeout 500 "${tls[@]}" "${ETCD_OPTIONS[@]}"
 }
 
-# etcd_ctl HOST ARGUMENTS...
+etcd_url() { # HOST
+    printf 'http%s://%s:2379' "${ETCD_TLS:+s}" "${HOST_ADDRESS[$1]}"
+}
+
+# etcd_ctl HOST ARGUMENTS...: as root, where there are users.
 etcd_ctl() {
-    local host=$1
+    local host=$1 options=()
     shift
-    ETCDCTL_API=3 host_exec "$host" etcdctl --endpoints "http://${HOST_ADDRESS[$host]}:2379" \
-        --command-timeout 2s "$@"
+    [[ -z $ETCD_TLS ]] || options+=(--cacert "$WORLD/tls/ca.pem" --cert "$WORLD/tls/client.pem" --key "$WORLD/tls/client.key")
+    [[ ! -e $WORLD/secrets/etcd-root ]] || options+=(--user "root:$(world_secret etcd-root)")
+    ETCDCTL_API=3 host_exec "$host" etcdctl --endpoints "$(etcd_url "$host")" --command-timeout 2s "${options[@]}" "$@"
 }
 
 etcd_ready() { # HOST: it is, once it has committed a write
     etcd_ctl "$1" put "/$WORLD_ID/ready" yes
 }
+
+# A certificate authority, and what it has signed: one for each member (its gateway is its own client, so it is for both
+# ends), one for all clients. Where there are users, the gateway refuses a client's certificate that has a CommonName.
+etcd_tls() { # HOST...
+    local host subject dir=$WORLD/tls
+    (umask 077 && mkdir -p "$dir")
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$WORLD_ID" \
+        -keyout "$dir/ca.key" -out "$dir/ca.pem" >"$dir/log" 2>&1 || return 1
+    for host in "$@" client; do
+        subject=/CN=$host
+        [[ $host != client ]] || subject=/O=sandbox
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$subject" \
+            -keyout "$dir/$host.key" -out "$dir/$host.csr" >>"$dir/log" 2>&1 || return 1
+        openssl x509 -req -in "$dir/$host.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
+            -extfile <(printf 'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=IP:%s\n' \
+                "${HOST_ADDRESS[$host]:-127.0.0.1}") -out "$dir/$host.pem" >>"$dir/log" 2>&1 || return 1
+    done
+}
+
+# The user of the controllers may touch their keys and nothing else.
+etcd_users() { # HOST
+    local host=$1 root
+    wait_for "etcd commits" 20 etcd_ready "$host" || return 1
+    etcd_ctl "$host" role add "$ETCD_USER" &&
+        etcd_ctl "$host" role grant-permission "$ETCD_USER" --prefix=true readwrite /failover/shop/ &&
+        etcd_ctl "$host" user add "$ETCD_USER:$(world_secret etcd)" &&
+        etcd_ctl "$host" user grant-role "$ETCD_USER" "$ETCD_USER" || return 1
+    root=$(head -c 9 /dev/urandom | base64 | tr '+/' 'xy') # its file makes etcd_ctl use it
+    etcd_ctl "$host" user add "root:$root" && etcd_ctl "$host" user grant-role root root &&
+        etcd_ctl "$host" auth enable || return 1
+    (umask 077 && echo "$root" >"$WORLD/secrets/etcd-root")
+} >>"$WORLD/etcd-users.log" 2>&1
 
 # --- PostgreSQL ----------------------------------------------------------------------------------------------
 

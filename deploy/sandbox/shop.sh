@@ -241,7 +241,15 @@ shop_definition() {
 
 # controller_start HOST: a failoverd there, with a local file of its own.
 controller_start() {
-    local host=$1
+    local host=$1 tls='' user=''
+    [[ -z $ETCD_TLS ]] || tls="
+	  ca: $WORLD/tls/ca.pem
+	  cert: $WORLD/tls/client.pem
+	  key: $WORLD/tls/client.key"
+    [[ -z $ETCD_USER ]] || user="
+	  user: $ETCD_USER
+	  password: etcd"
+    world_secret etcd >/dev/null
     world_secret postgres >/dev/null
     world_secret ipmi >/dev/null
     cat >"$WORLD/$host/local.yaml" <<-END
@@ -249,10 +257,11 @@ controller_start() {
 	cluster: shop
 	etcd:
 	  endpoints:
-	    - "http://${HOST_ADDRESS[etcd1]}:2379"
-	    - "http://${HOST_ADDRESS[etcd2]}:2379"
-	    - "http://${HOST_ADDRESS[etcd3]}:2379"
+	    - "$(etcd_url etcd1)"
+	    - "$(etcd_url etcd2)"
+	    - "$(etcd_url etcd3)"${tls//$'\t'/}${user//$'\t'/}
 	secrets:
+	  etcd: $WORLD/secrets/etcd
 	  postgres: $WORLD/secrets/postgres
 	  ipmi: $WORLD/secrets/ipmi
 	commands:
