@@ -69,7 +69,7 @@ static void judge(struct daemon *d, const struct etcd_kv *kv, bool has_config, c
     } else if (d->installation[0] != '\0' && strcmp(identity.id, d->installation) != 0) {
         snprintf(text, size, "the store is installation %s's, and this controller is of %s",
                  identity.id, d->installation);
-    } else if (identity.cluster_id != here) {
+    } else if (identity.cluster_id != 0 && identity.cluster_id != here) {
         snprintf(text, size,
                  "installation %s was founded in etcd cluster %" PRIu64 ", and this is %" PRIu64
                  ": a copy, or the wrong endpoints",

@@ -611,37 +611,77 @@ static int next_config(const struct config_record *stored, const struct api_conf
     return result;
 }
 
-void store_put_config(void *arg, const char *id, const struct api_config *config)
+struct config_put {
+    struct put *put;
+    char *text; /* the record */
+    size_t len;
+    int64_t revision; /* that it must still have; 0: there is none */
+};
+
+static void send_config(struct daemon *d, struct config_put *config)
 {
-    struct daemon *d = arg;
     char key[KEY_SIZE];
     char installation_key[KEY_SIZE];
     char installation[256];
-    size_t len;
-    struct config_record next;
-    struct err err = {0};
-    if (next_config(d->config, config, &next, &err) < 0) {
-        api_write_done(d->api, id, API_WRITE_FAILED, 0, err.text);
-        return;
-    }
-    char *text = config_record_encode(&next, &len);
-    config_record_done(&next);
     struct etcd_txn *txn = calloc(1, sizeof *txn);
-    if (text == NULL || txn == NULL) {
+    if (txn == NULL) {
         abort();
     }
     snprintf(key, sizeof key, "%s" STORE_CONFIG, d->prefix);
     snprintf(installation_key, sizeof installation_key, "%s" STORE_INSTALLATION, d->prefix);
     etcd_txn_if_mod(txn, key, config->revision);
-    etcd_txn_then_put(txn, key, text, len, 0);
+    etcd_txn_then_put(txn, key, config->text, config->len, 0);
     if (config->revision == 0 && d->installation[0] == '\0') { /* the first one founds it */
         installation_text(d, installation, sizeof installation);
         etcd_txn_if_create(txn, installation_key, 0);
         etcd_txn_then_put(txn, installation_key, installation, strlen(installation), 0);
     }
-    etcd_txn(d->etcd, txn, SAVE_MS, on_put, put_new(d, id));
-    free(text);
+    etcd_txn(d->etcd, txn, SAVE_MS, on_put, config->put);
     free(txn);
+    free(config->text);
+    free(config);
+}
+
+/* Whose store it is is known now: an installation is not founded in a cluster without an id. */
+static void on_acquainted(void *arg, const struct etcd_reply *reply)
+{
+    struct config_put *config = arg;
+    struct daemon *d = config->put->daemon;
+    if (reply->outcome == ETCD_OK && d->identity_problem[0] == '\0') {
+        send_config(d, config);
+        return;
+    }
+    api_write_done(d->api, config->put->id, API_WRITE_FAILED, 0,
+                   reply->outcome == ETCD_OK ? d->identity_problem : reply->text);
+    free(config->put);
+    free(config->text);
+    free(config);
+}
+
+void store_put_config(void *arg, const char *id, const struct api_config *config)
+{
+    struct daemon *d = arg;
+    char key[KEY_SIZE];
+    struct config_record next;
+    struct err err = {0};
+    struct config_put *put = calloc(1, sizeof *put);
+    if (put == NULL) {
+        abort();
+    }
+    if (next_config(d->config, config, &next, &err) < 0) {
+        api_write_done(d->api, id, API_WRITE_FAILED, 0, err.text);
+        free(put);
+        return;
+    }
+    *put = (struct config_put){.put = put_new(d, id), .revision = config->revision};
+    put->text = config_record_encode(&next, &put->len);
+    config_record_done(&next);
+    if (put->text == NULL) {
+        abort();
+    }
+    snprintf(key, sizeof key, "%s" STORE_INSTALLATION, d->prefix);
+    struct etcd_range range = {.key = key, .keys_only = true};
+    etcd_range(d->etcd, &range, SAVE_MS, on_acquainted, put);
 }
 
 /* ---- start and end ---- */

@@ -172,7 +172,7 @@ struct etcd_reply {
     char version[32]; /* status: etcd's */
     int64_t db_size, db_size_in_use;
     int64_t db_quota; /* from 3.6 on; 0: not told */
-    uint64_t leader; /* status: member id of etcd's leader; 0: none */
+    uint64_t leader;  /* status: member id of etcd's leader; 0: none */
     bool is_learner, alarm_no_space, alarm_corrupt;
 
     void *memory; /* private to the codec */

@@ -7,12 +7,13 @@
 . "$(dirname "$0")/etcd.bash"
 FIRST_PORT=12379
 
-# Each controller reaches the three members by proxies of its own host, which share its weather.
-proxies_start() { # HOST
+# Each controller reaches the three members by way of a host of its own, whose proxies share their weather.
+proxies_start() { # HOST ADDRESS
     local host=$1 member port=$FIRST_PORT
+    world_host "net-$host" "$2"
     echo pass >"$WORLD/$host/weather"
     for member in etcd1 etcd2 etcd3; do
-        world_spawn "$host" "fault-$member" "$BUILD/tests/fault_proxy" "127.0.0.1:$port" \
+        world_spawn "net-$host" "fault-$member" "$BUILD/tests/fault_proxy" "$2:$port" \
             "${HOST_ADDRESS[$member]}:2379" "$WORLD/$host/weather"
         port=$((port + 1))
     done
@@ -21,7 +22,7 @@ proxies_start() { # HOST
 through_proxies() { # HOST: its local file, and tell it
     local host=$1 port=$FIRST_PORT member
     for member in etcd1 etcd2 etcd3; do
-        sed -i "s|http://${HOST_ADDRESS[$member]}:2379|http://127.0.0.1:$port|" "$WORLD/$host/local.yaml"
+        sed -i "s|http://${HOST_ADDRESS[$member]}:2379|http://${HOST_ADDRESS[net-$host]}:$port|" "$WORLD/$host/local.yaml"
         port=$((port + 1))
     done
     kill -HUP "$(host_pid "$host" failoverd)"
@@ -41,7 +42,7 @@ weather() {
     done
     for host in "${hosts[@]}"; do
         for member in etcd1 etcd2 etcd3; do
-            wait_for "the weather changes" 5 weather_is "$WORLD/$host/fault-$member.log" "$*"
+            wait_for "the weather changes" 5 weather_is "$WORLD/net-$host/fault-$member.log" "$*"
         done
     done
 }
@@ -90,8 +91,8 @@ incidents_are() { # COUNT
 
 world_begin
 remember_pids
-proxies_start ops1
-proxies_start ops2
+proxies_start ops1 10.77.0.21
+proxies_start ops2 10.77.0.22
 for host in ops1 ops2; do
     weather "$host" -- pass
     through_proxies "$host"
