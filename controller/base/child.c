@@ -26,6 +26,7 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/fd_watch.h"
+#include "controller/base/stray.h"
 
 #define OUTPUT_LIMIT_DEFAULT (64u << 10)
 #define PIPE_GRACE_MS        100
@@ -36,6 +37,7 @@ struct child {
     struct loop *loop;
     child_done_fn done;
     void *arg;
+    char mark[STRAY_MARK_SIZE];
     pid_t pid; /* 0: not started */
     int pid_fd;
     int output_fd; /* -1 after the end of output */
@@ -64,7 +66,7 @@ static void close_fd(int *fd)
 
 struct launch {
     const char *args[CHILD_ARGS_MAX + 1];
-    const char *env[ENV_MAX + 3];
+    const char *env[ENV_MAX + 4];
     int input_fd;
     int output_fd;
     int exec_fd;
@@ -194,6 +196,7 @@ static void reap(struct child *child)
         pid = waitpid(child->pid, &status, 0);
     } while (pid < 0 && errno == EINTR);
     assert(pid == child->pid);
+    stray_end(child->mark);
     judge(child, status);
     child->pid = 0;
 }
@@ -293,15 +296,17 @@ static int open_input(const struct child_request *request)
     return fd;
 }
 
-static void fill_launch(struct launch *launch, const struct child_request *request)
+static void fill_launch(struct launch *launch, const struct child_request *request,
+                        const char *mark)
 {
     for (int i = 0; i < CHILD_ARGS_MAX && request->args[i] != NULL; i++) {
         launch->args[i] = request->args[i];
     }
     launch->env[0] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     launch->env[1] = "LANG=C";
+    launch->env[2] = mark;
     for (int i = 0; i < ENV_MAX && request->env[i] != NULL; i++) {
-        launch->env[2 + i] = request->env[i];
+        launch->env[3 + i] = request->env[i];
     }
     launch->parent = getpid();
 }
@@ -328,7 +333,8 @@ static int launch_it(struct child *child, const struct child_request *request)
     struct launch launch = {.input_fd = open_input(request), .output_fd = -1, .exec_fd = -1};
     int output[2] = {-1, -1};
     int exec[2] = {-1, -1};
-    fill_launch(&launch, request);
+    stray_mark(child->mark);
+    fill_launch(&launch, request, child->mark);
     if (launch.args[0][0] != '/') {
         errno = EINVAL;
         child->pid = -1;

@@ -3,13 +3,13 @@
  *
  * The child gets its own process group and session, SIGKILL as parent-death signal (failures.md
  * A15; the parent is the thread that called child_start(), so let that be the loop's), "/" as
- * directory, standard input from memory, default signals, an empty environment but for PATH, LANG=C
- * and what `env` names, and no descriptor but 0-2. Its output is kept up to a limit; more is read,
- * counted and thrown away (failures.md H10).
+ * directory, standard input from memory, default signals, an empty environment but for PATH,
+ * LANG=C, a mark (stray.h) and what `env` names, and no descriptor but 0-2. Its output is kept up
+ * to a limit; more is read, counted and thrown away (failures.md H10).
  *
  * At the deadline the group gets SIGKILL; so does what is left of it when the program has ended, so
- * that nothing in it outlives `done`. What moved into another session is found by its cgroup or not
- * at all, so a method that must not leave anything behind says so in its own header.
+ * that nothing in it outlives `done`. What moved into another session is found by its mark, and
+ * ended as well.
  *
  * `done` is called once, from the loop: when the child was reaped and its pipes are closed, or 100
  * ms after it ended, whichever is first; and 1 s after the deadline even where SIGKILL does not end

@@ -417,7 +417,7 @@ static void an_agent_that_crashes_is_unknown(void **state)
     expect_end(world, FENCE_UNKNOWN, "was ended by signal 11");
 }
 
-static void a_grandchild_that_forks_away_holds_nothing_up(void **state)
+static void a_grandchild_that_forks_away_holds_nothing_up_and_is_ended(void **state)
 {
     struct world *world = *state;
 
@@ -428,7 +428,7 @@ static void a_grandchild_that_forks_away_holds_nothing_up(void **state)
         "while [ ! -s $dir/pid ]; do sleep 0.01; done\n"
         "echo 'Status: OFF'; exit 2");
     expect_end(world, FENCE_PROVEN, "status says off");
-    kill(noted_pid(world, "pid"), SIGKILL);
+    wait_until_gone(noted_pid(world, "pid"));
 }
 
 static void a_missing_agent_is_refused_and_nothing_was_done(void **state)
@@ -746,7 +746,7 @@ int main(void)
         TEST(an_agent_that_says_on_and_exits_as_if_off_proves_nothing),
         TEST(an_agent_that_says_on_and_off_proves_nothing),
         TEST(an_agent_that_crashes_is_unknown),
-        TEST(a_grandchild_that_forks_away_holds_nothing_up),
+        TEST(a_grandchild_that_forks_away_holds_nothing_up_and_is_ended),
         TEST(a_missing_agent_is_refused_and_nothing_was_done),
         TEST(secrets_stand_in_no_argument_and_no_environment),
         TEST(a_secret_that_the_agent_prints_is_not_passed_on),
