@@ -20,8 +20,8 @@
 
 #define SAVE_MS      3000
 #define KEY_SIZE     STORE_KEY_SIZE
-#define COMPLAINTS   8     /* so many lines about records that cannot be used ... */
-#define COMPLAINT_MS 10000 /* ... in that time: thousands of them must not fill the log (S15) */
+#define COMPLAINTS   4     /* lines about unusable records of one kind ... */
+#define COMPLAINT_MS 10000 /* ... in that time */
 
 /* ---- one key's news ---- */
 

@@ -53,9 +53,10 @@ at_most() { # PREFIX COUNT
 # New requests by hand, more at once than the leader takes up at once.
 flood() {
     local one
-    one=$(etcd_ctl etcd1 get --prefix /failover/shop/requests/ --print-value-only | jq -c 'select(.kind == "resume")' | head -n 1)
+    one=$(etcd_ctl etcd1 get --prefix /failover/shop/requests/ --print-value-only | head -n 1)
     [[ -n $one ]] && jq -cr '. as $one | range(60) | ("flood-" + ("0" + tostring)[-2:]) as $id |
-        "requests/\($id)\t\($one + {id: $id, state: "new", outcome: ""} | tojson)"' <<<"$one" | put_many
+        "requests/\($id)\t\($one + {id: $id, kind: "resume", state: "new", outcome: "", asked_wall_ms: (now * 1000 | floor)} |
+            tojson)"' <<<"$one" | put_many
 }
 
 flood_is_answered() {
@@ -96,7 +97,7 @@ check "the newest incident is still there" test -n "$(etcd_ctl etcd1 get "$incid
 check_soon "sixty new requests at once" 10 flood
 check_soon "are all answered" 20 flood_is_answered
 check "the leader says so" somebody_says 'old records are deleted'
-check "requests of today can be asked for be asked for" ctl request show flood-07
+check "requests of today can be asked for" ctl request show flood-07
 check_for "and nobody has lost the term over it" 3 goes_on
 
 # --- garbage ----------------------------------------------------------------------------------------------------------
