@@ -303,6 +303,7 @@ static void run_step(struct fence_op *op, enum agent_step step)
         .args = {op->program},
         .output_limit = FENCE_OUTPUT_LIMIT,
         .deadline_ms = step_deadline_ms(op, step),
+        .end_strays = true,
     };
     char *input;
 

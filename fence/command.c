@@ -3,9 +3,8 @@
  *
  * Happy path: the command reads the context, cuts the node off, exits with 0. What can go wrong:
  * it exits with another status (refused); it does not end by the deadline, or is killed (unknown:
- * it may have done its work); it is not there (refused, nothing was started); what it forks into a
- * session of its own is not ours to find, so that a command must not leave anything behind that
- * acts later.
+ * it may have done its work); it is not there (refused, nothing was started); it leaves something
+ * behind that would act later (ended, as long as it has kept its environment).
  */
 #include <assert.h>
 #include <limits.h>
@@ -47,6 +46,7 @@ void command_begin(struct fence_op *op)
         .input_len = strlen(op->context),
         .output_limit = FENCE_OUTPUT_LIMIT,
         .deadline_ms = fence_op_left_ms(op),
+        .end_strays = true,
     };
 
     static_assert(FENCE_ARGS_MAX < CHILD_ARGS_MAX, "the command's arguments fit");

@@ -38,6 +38,7 @@ struct child {
     child_done_fn done;
     void *arg;
     char mark[STRAY_MARK_SIZE];
+    bool end_strays;
     pid_t pid; /* 0: not started */
     int pid_fd;
     int output_fd; /* -1 after the end of output */
@@ -196,7 +197,9 @@ static void reap(struct child *child)
         pid = waitpid(child->pid, &status, 0);
     } while (pid < 0 && errno == EINTR);
     assert(pid == child->pid);
-    stray_end(child->mark);
+    if (child->end_strays) {
+        stray_end(child->mark);
+    }
     judge(child, status);
     child->pid = 0;
 }
@@ -392,6 +395,7 @@ struct child *child_start(struct loop *loop, const struct child_request *request
                             .exec_fd = -1,
                             .started_ms = clock_now_ms(),
                             .deadline_ms = request->deadline_ms,
+                            .end_strays = request->end_strays,
                             .result = {.exit_status = -1}};
     child->output_limit = request->output_limit != 0 ? request->output_limit : OUTPUT_LIMIT_DEFAULT;
     child->output = calloc(1, child->output_limit + 1);

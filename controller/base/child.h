@@ -9,7 +9,8 @@
  *
  * At the deadline the group gets SIGKILL; so does what is left of it when the program has ended, so
  * that nothing in it outlives `done`. What moved into another session is found by its mark, and
- * ended as well.
+ * ended as well where `end_strays` says so: a fence must not act later, while a command that calls
+ * a person may well leave its sender behind.
  *
  * `done` is called once, from the loop: when the child was reaped and its pipes are closed, or 100
  * ms after it ended, whichever is first; and 1 s after the deadline even where SIGKILL does not end
@@ -36,6 +37,7 @@ struct child_request {
     size_t input_len;
     size_t output_limit; /* 0: 64 KiB */
     uint64_t deadline_ms;
+    bool end_strays;
 };
 
 struct child_result {

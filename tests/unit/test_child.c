@@ -162,30 +162,36 @@ static void a_grandchild_that_holds_the_pipe_does_not_hold_the_answer(void **sta
     reap_orphan((pid_t)atoi(outcome.output));
 }
 
-static void a_grandchild_in_another_session_is_ended_by_its_mark(void **state)
+static pid_t run_and_fork_away(const char *script, bool end_strays)
 {
-    (void)state;
-    struct outcome outcome = {0};
-    child_start(loop,
-                &(struct child_request){
-                    .args = {"/bin/sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & sleep 0.5"},
-                    .deadline_ms = 600000},
-                keep, &outcome);
-    assert_true(loop_run_until(loop, &outcome.done, WITHIN_MS));
+    struct outcome outcome =
+        run((struct child_request){.args = {"/bin/sh", "-c", script}, .end_strays = end_strays});
     assert_int_equal(outcome.code, ERR_NONE);
     pid_t pid = (pid_t)atoi(outcome.output);
     assert_true(pid > 0);
-    reap_orphan(pid);
+    return pid;
+}
+
+static void a_grandchild_in_another_session_is_ended_by_its_mark(void **state)
+{
+    (void)state;
+    reap_orphan(run_and_fork_away("setsid sh -c 'echo $$; exec sleep 600' & sleep 0.5", true));
 }
 
 static void a_chain_that_forks_away_step_by_step_is_ended(void **state)
 {
     (void)state;
     /* Each of them leaves its parent, its session and its group behind. */
-    struct outcome outcome = run_shell(
-        "setsid sh -c 'setsid sh -c \"echo \\$\\$; exec sleep 600\" & exit 0' & sleep 0.5");
-    pid_t pid = (pid_t)atoi(outcome.output);
-    assert_true(pid > 0);
+    reap_orphan(run_and_fork_away(
+        "setsid sh -c 'setsid sh -c \"echo \\$\\$; exec sleep 600\" & exit 0' & sleep 0.5", true));
+}
+
+static void a_grandchild_in_another_session_is_left_where_nobody_minds(void **state)
+{
+    (void)state;
+    pid_t pid = run_and_fork_away("setsid sh -c 'echo $$; exec sleep 600' & sleep 0.5", false);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0); /* it is alive */
+    assert_int_equal(kill(pid, SIGKILL), 0);
     reap_orphan(pid);
 }
 
@@ -198,7 +204,7 @@ static void another_childs_processes_are_left_alone(void **state)
                     &(struct child_request){.args = {"/bin/sh", "-c", "sleep 600; echo done"},
                                             .deadline_ms = 600000},
                     keep, &other);
-    struct outcome outcome = run_shell("exit 0");
+    struct outcome outcome = run((struct child_request){.args = {"/bin/true"}, .end_strays = true});
     assert_int_equal(outcome.exit_status, 0);
     bool never = false;
     loop_run_until(loop, &never, 50);
@@ -430,6 +436,7 @@ int main(void)
         TEST(one_that_ignores_every_signal_it_can_is_killed_too),
         TEST(a_grandchild_that_holds_the_pipe_does_not_hold_the_answer),
         TEST(a_grandchild_in_another_session_is_ended_by_its_mark),
+        TEST(a_grandchild_in_another_session_is_left_where_nobody_minds),
         TEST(a_chain_that_forks_away_step_by_step_is_ended),
         TEST(another_childs_processes_are_left_alone),
         TEST(a_flood_of_output_is_cut_at_the_limit),
