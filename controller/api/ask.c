@@ -110,6 +110,10 @@ static void check_members(struct json_in *in, const struct request_record *reque
         }
         unwanted(in, "node", request->node, kind);
         break;
+    case REQUEST_ADOPT:
+        want(in, "group", request->group, true, kind);
+        unwanted(in, "node", request->node, kind);
+        break;
     case REQUEST_ALARM_ACK:
         want(in, "group", request->group, true, kind);
         want(in, "alarm", request->alarm, true, kind);

@@ -16,9 +16,16 @@ const char *const lap_names[] = {"detect",   "confirm", "fence", "promote",
                                  "redirect", "verify",  NULL};
 const char *const objective_names[] = {"switched", "normal", "back", NULL};
 const char *const incident_state_names[] = {"open", "recovered", "closed", NULL};
-const char *const request_kind_names[] = {"failover",         "pause",          "resume",
-                                          "confirm-fenced",   "workflow-retry", "workflow-skip",
-                                          "workflow-abandon", "alarm-ack",      NULL};
+const char *const request_kind_names[] = {"failover",
+                                          "pause",
+                                          "resume",
+                                          "confirm-fenced",
+                                          "workflow-retry",
+                                          "workflow-skip",
+                                          "workflow-abandon",
+                                          "alarm-ack",
+                                          "adopt",
+                                          NULL};
 const char *const request_state_names[] = {"new", "running", "done", "refused", NULL};
 const char *const opinion_names[] = {"unknown", "up", "down", NULL};
 

@@ -61,9 +61,10 @@ struct permit_record {
      * The controllers that may count time against this permit, so that all of them must promise
      * before its holder goes on without etcd (design §7). `before`: the list until the last change,
      * while the holder is not known to have renewed under the new one. A promise needs every name
-     * of both lists; a controller counts time only if it is in `promisers`, and in `before` where
-     * there is one.
+     * of both lists; a controller counts time only if it is in `promisers`, and in `before` as well
+     * while the list is `changing`. With nobody listed nobody counts, and nothing has to be asked.
      */
+    bool changing;
     char promisers[PROMISERS_MAX][NAME_SIZE];
     int promisers_len;
     char before[PROMISERS_MAX][NAME_SIZE];
@@ -82,6 +83,7 @@ struct renewal_record {
     char boot[BOOT_ID_SIZE];
     uint64_t sequence;
     bool armed; /* the watchdog is armed, and its period was read back as W */
+    bool wrote; /* the guard's own heartbeat write has succeeded since the last renewal was sent */
 };
 
 /* guards/<node>/<database>: what a guard says of its instance, on change and every ten seconds. */
@@ -314,6 +316,7 @@ enum request_kind {
     REQUEST_WORKFLOW_SKIP,    /* only steps that cannot hurt: redirect, verify */
     REQUEST_WORKFLOW_ABANDON, /* the old primary gets its permit back */
     REQUEST_ALARM_ACK,
+    REQUEST_ADOPT, /* guards begin to guard: a first permit that names boots */
     REQUEST_KINDS
 };
 extern const char *const request_kind_names[];

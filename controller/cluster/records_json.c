@@ -93,6 +93,7 @@ static const struct field permit_fields[] = {
     { "d_ms", FIELD_NUMBER, AT(permit_record, d_ms), U32 },
     { "w_ms", FIELD_NUMBER, AT(permit_record, w_ms), U32 },
     { "k_ms", FIELD_NUMBER, AT(permit_record, k_ms), U32 },
+    { "changing", FIELD_BOOL, AT(permit_record, changing), .optional = true },
     { "promisers", FIELD_NAME, ITEMS(permit_record, promisers, promisers_len), .optional = true },
     { "before", FIELD_NAME, ITEMS(permit_record, before, before_len), .optional = true },
     { "sync", FIELD_OBJECT, ITEMS(permit_record, sync, sync_len), .shape = &sync_entry_shape },
@@ -105,6 +106,7 @@ static const struct field renewal_fields[] = {
     { "boot", FIELD_ID, AT(renewal_record, boot) },
     { "sequence", FIELD_COUNT, AT(renewal_record, sequence) },
     { "armed", FIELD_BOOL, AT(renewal_record, armed), .optional = true },
+    { "wrote", FIELD_BOOL, AT(renewal_record, wrote), .optional = true },
 };
 SHAPE(renewal);
 

@@ -17,6 +17,7 @@
 #define CHOICE_LATE_MS    10000 /* nobody passes for that long */
 #define PROMOTE_RETRY_MS  1000
 #define PROMOTE_TRIES_MAX 5
+#define GUARD_MS          1000 /* beyond K: a guard that is at hand has stopped its instance */
 #define PROMOTE_STUCK_MS  15000
 #define SWITCH_LATE_MS    30000
 #define LIVES_MAX         5 /* leaders that one step may kill before it is parked (failures.md A12) */
@@ -186,7 +187,7 @@ bool several_protest(const struct core *core, int db)
 bool primary_seems_down(const struct core *core, int db)
 {
     const struct instance_state *primary = primary_state(core, db);
-    return primary != NULL && primary->health.is == OPINION_DOWN;
+    return primary != NULL && (primary->health.is == OPINION_DOWN || guard_says_gone(core, db));
 }
 
 bool primary_is_back(const struct core *core, int db)
@@ -224,7 +225,8 @@ bool a_level_runs_late(const struct core *core, int db)
 bool no_level_is_left(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
-    return d->awaits == 0 && d->step == 0;
+    /* Something runs, the guard is given its time, or the permit's own time runs out by itself. */
+    return d->awaits == 0 && d->step == 0 && d->retry_ms == 0 && permit_ends_ms(core, db) == NEVER;
 }
 
 bool retry_is_due(const struct core *core, int db)
@@ -559,7 +561,7 @@ bool permit_redeclare(struct core *core, int db)
 
 /* A new epoch for this holder; the only place that grants. */
 void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
-                  uint32_t timeline)
+                  uint32_t timeline, const char *boot, int64_t life)
 {
     struct database_state *d = state_of(core, db);
     const struct profile *profile = definition_profile(&core->def);
@@ -578,6 +580,12 @@ void permit_grant(struct core *core, int db, const char *node, uint64_t system_i
     d->permit.d_ms = profile->permit_d_ms;
     d->permit.w_ms = profile->permit_w_ms;
     d->permit.k_ms = profile->permit_k_ms;
+    d->promised_ms = 0;
+    if (boot[0] != '\0') {
+        text_copy(d->permit.boot, sizeof d->permit.boot, boot);
+        d->permit.life = life;
+        fill_promisers(core, &d->permit);
+    }
     fill_sync(core, db, &d->permit);
     dirty_permit(core, db);
 }
@@ -590,7 +598,7 @@ void adopt(struct core *core, int db)
     const struct instance_fact *fact = &core->databases[db].instances[which].fact;
     struct database_record *record = db_record(core, db);
     const char *node = instance_node(core, db, which);
-    permit_grant(core, db, node, fact->system_id, fact->timeline);
+    permit_grant(core, db, node, fact->system_id, fact->timeline, "", 0);
     text_copy(record->primary, sizeof record->primary, node);
     record->system_id = fact->system_id;
     record->timeline = fact->timeline;
@@ -620,9 +628,14 @@ void suspect(struct core *core, int db)
     struct database_state *d = state_of(core, db);
     const struct instance_state *primary = primary_state(core, db);
     d->down_ms = core->now_ms;
-    note(core, NOTE_WARN, "R-F1", db, -1, -1, "primary on %s: %s: %s",
-         instance_node(core, db, core_primary(core, db)), cause_names[primary->health.cause],
-         primary->detail);
+    if (guard_says_gone(core, db)) {
+        note(core, NOTE_WARN, "R-F1", db, -1, -1, "primary on %s: its guard says that it ended: %s",
+             instance_node(core, db, core_primary(core, db)), primary->guard.said.crash);
+    } else {
+        note(core, NOTE_WARN, "R-F1", db, -1, -1, "primary on %s: %s: %s",
+             instance_node(core, db, core_primary(core, db)), cause_names[primary->health.cause],
+             primary->detail);
+    }
     effect_add(core, EFFECT_PUBLISH);
     probe_all(core, db);
 }
@@ -683,9 +696,11 @@ static void begin_move(struct core *core, int db)
     text_copy(move->fence_node, sizeof move->fence_node, record->primary);
     if (choice.chosen >= 0) {
         text_copy(move->planned, sizeof move->planned, instance_node(core, db, choice.chosen));
-        struct effect *effect = effect_add(core, EFFECT_PREPARE);
-        effect->promote.database = db;
-        effect->promote.instance = choice.chosen;
+        if (!is_guarded(core, db)) {
+            struct effect *effect = effect_add(core, EFFECT_PREPARE);
+            effect->promote.database = db;
+            effect->promote.instance = choice.chosen;
+        }
     }
     move->from_timeline = d->permit.timeline;
     move->system_id = d->permit.system_id;
@@ -702,7 +717,7 @@ void join(struct core *core, int db)
 }
 
 /* A fence names every instance on its node, and revokes and moves all their permits (design §7). */
-static void join_neighbours(struct core *core, int db, int node)
+void join_neighbours(struct core *core, int db, int node)
 {
     for (int other = 0; other < core->def.databases_len; other++) {
         int there = core_primary(core, other);
@@ -716,17 +731,24 @@ static void join_neighbours(struct core *core, int db, int node)
  */
 void revoke(struct core *core, int db)
 {
-    int node = definition_node(&core->def, db_record(core, db)->primary);
+    int primary = core_primary(core, db);
     begin_move(core, db);
-    join_neighbours(core, db, node);
+    if (!guard_is_at_hand(core, db, primary)) {
+        join_neighbours(core, db, core->def.databases[db].instances[primary].node);
+    } /* else: fence_the_node(), should the guard not stop it in time */
 }
 
 void start_levels(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
+    const struct move_record *move = core_move_of(core, db);
     d->level = 0;
-    d->fence_round++;
     d->retry_ms = 0;
+    if (d->fence_round++ == 0 &&
+        guard_is_at_hand(core, db, node_instance(core, db, move->fence_node))) {
+        d->retry_ms = core->now_ms + d->permit.k_ms + GUARD_MS;
+        return;
+    }
     start_level(core, db);
 }
 
@@ -863,6 +885,7 @@ void record_evidence(struct core *core, int db)
     move->phase = PHASE_CHOOSE;
     move->lives = 0;
     d->step = 0;
+    d->retry_ms = 0;
     d->proven_ms = core->now_ms;
     alarm_key(key, "fence", core->def.databases[db].name);
     alarm_clear(core, db_group(core, db), key);
@@ -933,7 +956,9 @@ void grant(struct core *core, int db)
     const struct instance_fact *fact = &d->instances[choice.chosen].fact;
     const char *node = instance_node(core, db, choice.chosen);
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
-    permit_grant(core, db, node, move->system_id, move->from_timeline);
+    permit_grant(core, db, node, move->system_id, move->from_timeline,
+                 is_guarded(core, db) ? d->instances[choice.chosen].guard.said.boot : "",
+                 fact->life);
     text_copy(move->candidate, sizeof move->candidate, node);
     move->candidate_life = fact->life;
     move->phase = PHASE_PROMOTE;
@@ -980,6 +1005,13 @@ void promote(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
     const struct move_record *move = core_move_of(core, db);
+    d->promote_tries++;
+    if (is_guarded(core, db)) { /* the permit itself is the order: its guard promotes under it */
+        d->step = 0;
+        d->step_started_ms = core->now_ms;
+        d->step_deadline_ms = core->now_ms + PROMOTE_MS;
+        return;
+    }
     struct effect *effect = effect_add(core, EFFECT_PROMOTE);
     effect->step = ++core->next_step;
     effect->deadline_ms = core->now_ms + PROMOTE_MS;
@@ -991,7 +1023,6 @@ void promote(struct core *core, int db)
     d->step = effect->step;
     d->step_started_ms = core->now_ms;
     d->step_deadline_ms = effect->deadline_ms;
-    d->promote_tries++;
 }
 
 void observe_candidate(struct core *core, int db)
@@ -1000,7 +1031,7 @@ void observe_candidate(struct core *core, int db)
     bool reported = step_reported(core, d);
     const char *words = reported ? core->event->promote.detail : "no outcome by the deadline";
     note(core, NOTE_WARN, "R-P4", db, -1, -1, "promotion: %.200s", words);
-    if (!reported) {
+    if (!reported && d->step != 0) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
         effect->step = d->step;
     }
@@ -1045,6 +1076,9 @@ void record_primary(struct core *core, int db)
     move->phase = PHASE_REDIRECT;
     move->lives = 0;
     d->permit.timeline = record->timeline;
+    if (is_guarded(core, db)) {
+        declare_roles(core, db, record->primary);
+    }
     d->step = 0;
     d->failure_ms = 0;
     memset(d->suspect_lsn, 0, sizeof d->suspect_lsn); /* they were about another primary */

@@ -82,7 +82,7 @@ static bool facts_exclude(const struct core *core, int db, int i, struct candida
     } else if (fact->receive_lsn == 0) {
         refuse(verdict, "where its WAL ends is not known");
     } else {
-        return false;
+        return guard_excludes(core, db, i, to, size);
     }
     return true;
 }

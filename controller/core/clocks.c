@@ -66,10 +66,12 @@ void incident_open(struct core *core, int group, int db, const char *id)
     if (core->databases[db].forced) {
         text_copy(incident->reason, sizeof incident->reason, "asked for by a person");
     } else {
-        incident->fault_class = cause_class(health->cause);
-        text_format(incident->reason, sizeof incident->reason, "%s: primary on %s: %s",
+        bool gone = guard_says_gone(core, db);
+        incident->fault_class = gone ? FAULT_SOFTWARE : cause_class(health->cause);
+        text_format(incident->reason, sizeof incident->reason, "%s: primary on %s: %.120s",
                     core->def.databases[db].name, instance_node(core, db, primary),
-                    cause_names[health->cause]);
+                    gone ? core->databases[db].instances[primary].guard.said.crash
+                         : cause_names[health->cause]);
     }
     state->incident_opened_ms = first_evidence(core, db);
     incident->opened_wall_ms = core->wall_ms - (int64_t)(core->now_ms - state->incident_opened_ms);

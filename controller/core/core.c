@@ -264,6 +264,10 @@ static void review_suspicion(struct core *core, int db)
         return;
     }
     d->failure_ms = d->instances[primary].health.first_bad_ms;
+    if (guard_says_gone(core, db)) {
+        uint64_t gone_ms = guard_gone_ms(core, db);
+        d->failure_ms = d->failure_ms == 0 ? gone_ms : earlier(d->failure_ms, gone_ms);
+    }
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
         const struct instance_fact *fact = &d->instances[i].fact;
         if (d->failure_ms == 0) {
@@ -407,6 +411,7 @@ static void review(struct core *core)
     if (core->leading && core->loaded) {
         for (int db = 0; db < core->def.databases_len; db++) {
             review_durability(core, db);
+            promisers_review(core, db);
             review_database(core, db);
         }
         requests_review(core);
@@ -620,6 +625,9 @@ static uint64_t database_deadline(const struct core *core, int db)
          250; /* ages and patience are looked at that often while something is going on */
     if (d->retry_ms > core->now_ms) {
         at = earlier(at, d->retry_ms);
+    }
+    if (permit_ends_ms(core, db) > core->now_ms) {
+        at = earlier(at, permit_ends_ms(core, db));
     }
     return at;
 }

@@ -21,6 +21,7 @@
 #define FAILOVER_CORE_CORE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "controller/cluster/definition.h"
@@ -81,7 +82,22 @@ struct health {
     uint64_t latest_ms;         /* when the latest finding was complete; 0: never */
 };
 
+struct guard_view { /* what the failover-guard of a node last said of an instance */
+    bool known;
+    struct guard_record said;
+    int64_t revision;
+    uint64_t heard_ms;
+};
+
+struct renewal_view { /* of a database's permit, by its holder's guard */
+    bool known;
+    struct renewal_record said;
+    int64_t revision;
+    uint64_t heard_ms;
+};
+
 struct instance_state {
+    struct guard_view guard;
     struct health health;
     struct instance_fact fact; /* the latest that answered; else zeroed */
     char detail[TEXT_SIZE];    /* of the latest */
@@ -134,6 +150,9 @@ struct database_state {
     bool permit_known;
     int64_t permit_revision;
     bool permit_dirty;
+    struct renewal_view renewal;
+    uint64_t
+        promised_ms; /* this controller's last promise about this permit; 0: none in this life */
     struct instance_state instances[INSTANCES_MAX];
 
     /* the failure that is being looked at */
@@ -394,7 +413,8 @@ struct core {
     struct request_slot requests[REQUESTS_MAX];
     uint64_t store_bytes; /* as last told; 0: not yet */
     uint64_t store_quota_bytes;
-    bool blind; /* every target fails at once: the prober is suspect */
+    bool promises; /* guards can ask this controller: its API listens. The driver's to set */
+    bool blind;    /* every target fails at once: the prober is suspect */
     uint64_t blind_since_ms;
     uint32_t next_step;
     uint32_t next_ticket;
@@ -438,6 +458,25 @@ bool core_take_request(struct core *core, const struct request_record *request,
 /* view NULL: its key is gone. */
 void core_take_peer(struct core *core, const char *id, const struct controller_record *view,
                     uint64_t now_ms);
+
+/* From guards; older than what is known: ignored. False: the definition has no such instance. */
+bool core_take_guard(struct core *core, const struct guard_record *said, int64_t mod_revision,
+                     uint64_t now_ms);
+bool core_take_renewal(struct core *core, const char *database,
+                       const struct renewal_record *renewal, int64_t mod_revision, uint64_t now_ms);
+
+/*
+ * A guard asks, since etcd does not answer it (design §7): "I hold, and know of, no revocation of
+ * this epoch; any wait of mine starts again now." False: no promise, and why.
+ */
+struct promise_question {
+    char database[NAME_SIZE];
+    char node[NAME_SIZE];
+    struct epoch epoch;
+    char boot[BOOT_ID_SIZE];
+};
+bool core_promise(struct core *core, const struct promise_question *question, uint64_t now_ms,
+                  char *ret_reason, size_t size);
 
 /* What this controller sees, to be published in controllers/<id>, with the next sequence. Fills all
  * but version, api, started. */

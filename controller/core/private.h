@@ -113,7 +113,7 @@ const char *witness_of_life(const struct core *core, int db, const char *node, i
  * Every vote: this controller's, each other's, each standby's. if_it_failed: would each be able to
  * convict the primary if it failed right now? Else: does it convict?
  */
-#define WITNESSES_MAX (1 + PEERS_MAX + INSTANCES_MAX)
+#define WITNESSES_MAX (2 + PEERS_MAX + INSTANCES_MAX)
 int witness_votes(const struct core *core, int db, bool if_it_failed,
                   struct core_check ret_checks[WITNESSES_MAX]);
 
@@ -132,7 +132,9 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(a_refence_runs_late) X(the_intruder_is_gone) X(may_retry_nothing) X(may_retry_fence)         \
     X(may_retry_choice) X(may_retry_promotion) X(may_retry_redirect) X(may_retry_verify)           \
     X(may_retry_wait) X(may_skip_redirect) X(may_skip_verify) X(may_be_abandoned)                  \
-    X(candidate_may_be_given_up)                                                                   
+    X(candidate_may_be_given_up)                                                                   \
+    X(the_guard_reports_it_gone) X(the_permits_time_has_passed) X(enough_standbys_are_cut)         \
+    X(the_guard_promoted) X(the_guard_forked)
 #define CORE_ACTIONS(X)                                                                            \
     X(nothing) X(drop_plans) X(adopt) X(suspect) X(let_go) X(revoke) X(join) X(say_held)           \
     X(start_levels) X(start_level) X(next_level) X(call_for_fence) X(record_evidence)              \
@@ -143,7 +145,8 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(take_up_verify) X(say_protest) X(say_intruder) X(fence_intruder) X(intruder_fenced)          \
     X(next_refence) X(forget_intruder) X(unpark) X(retry_fence) X(retry_choice)                    \
     X(retry_promotion) X(retry_redirect) X(retry_verify) X(ask_again) X(skip_redirect)             \
-    X(skip_verify) X(give_back) X(give_up_candidate)
+    X(skip_verify) X(give_back) X(give_up_candidate) X(record_guard) X(record_time) X(record_cut)  \
+    X(fence_the_node)
 /* clang-format on */
 #define X(name) bool name(const struct core *core, int db);
 CORE_GUARDS(X)
@@ -151,6 +154,29 @@ CORE_GUARDS(X)
 #define X(name) void name(struct core *core, int db);
 CORE_ACTIONS(X)
 #undef X
+
+/* evidence.c: what guards say, what is proven without being run, and promises */
+bool is_guarded(const struct core *core, int db); /* its permit names a boot */
+const struct guard_record *guard_of(const struct core *core, int db, int instance); /* or NULL */
+bool guard_says_gone(const struct core *core, int db);
+uint64_t guard_gone_ms(const struct core *core, int db);
+void guard_vote(const struct core *core, int db, int primary, bool if_it_failed,
+                struct core_check *ret_check);
+/* When the revoked permit alone will be evidence for this controller; NEVER: it will not. */
+uint64_t permit_ends_ms(const struct core *core, int db);
+void fill_promisers(const struct core *core, struct permit_record *permit);
+void promisers_review(struct core *core, int db);
+/* A guard that has lately been heard stops its instance sooner than any level would. */
+bool guard_is_at_hand(const struct core *core, int db, int instance);
+/* It has reported lately, or so lately as guards report. */
+bool guard_is_heard(const struct core *core, int db, int instance);
+/* Why the instance of a guarded database may not be granted a permit; false: it may. */
+bool guard_excludes(const struct core *core, int db, int instance, char *text, size_t size);
+/* Into the record: what each guarded instance shall be, with this primary. */
+void declare_roles(struct core *core, int db, const char *primary);
+/* adopt: every reason against it in `text`; else it may be done */
+bool adopt_refused(const struct core *core, int db, char *text, size_t size);
+void adopt_guards(struct core *core, int db);
 
 /* intruder.c */
 void drop_intruder(struct core *core, int db);
@@ -195,8 +221,11 @@ int steer_checks(const struct core *core, int db, enum request_kind kind,
 bool permit_redeclare(struct core *core, int db);
 
 /* actions.c, for steer.c */
+/* boot "": its holder has no guard. life: of the instance that may promote under it; 0: any. */
 void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
-                  uint32_t timeline);
+                  uint32_t timeline, const char *boot, int64_t life);
+/* A fence of the node takes every other primary there: they move too. */
+void join_neighbours(struct core *core, int db, int node);
 /* given_up NULL: it was seen to its end. */
 void move_end(struct core *core, int db, const char *given_up);
 void probe_all(struct core *core, int db);

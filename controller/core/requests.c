@@ -409,6 +409,39 @@ static void acknowledge(struct core *core, int slot, int g)
     answer(core, slot, REQUEST_REFUSED, text);
 }
 
+/* All that it means, or nothing. */
+static void adopt_for_person(struct core *core, int slot, int g)
+{
+    const struct request_record *request = &core->requests[slot].record;
+    char text[sizeof request->outcome] = "";
+    char why[REASON_SIZE];
+    int len = 0;
+    for (int db = 0; db < core->def.databases_len; db++) {
+        if (request_means(core, request, db)) {
+            len++;
+            if (adopt_refused(core, db, why, sizeof why)) {
+                add_reason(text, sizeof text, core->def.databases[db].name, "%s", why);
+            }
+        }
+    }
+    if (len == 0) {
+        text_format(text, sizeof text, "group %s has no database %s", request->group,
+                    request->database);
+    }
+    if (text[0] != '\0') {
+        answer(core, slot, REQUEST_REFUSED, text);
+        return;
+    }
+    for (int db = 0; db < core->def.databases_len; db++) {
+        if (request_means(core, request, db)) {
+            adopt_guards(core, db);
+        }
+    }
+    note_group(core, NOTE_INFO, "R-A4", g, "guards guard: %d database%s", len, len == 1 ? "" : "s");
+    answer(core, slot, REQUEST_DONE,
+           "the guards guard from now on: each instance obeys its permit and the declared roles");
+}
+
 static void decide(struct core *core, int slot)
 {
     const struct request_record *request = &core->requests[slot].record;
@@ -428,6 +461,7 @@ static void decide(struct core *core, int slot)
     case REQUEST_WORKFLOW_SKIP:
     case REQUEST_WORKFLOW_ABANDON: steer(core, slot, g); break;
     case REQUEST_ALARM_ACK: acknowledge(core, slot, g); break;
+    case REQUEST_ADOPT: adopt_for_person(core, slot, g); break;
     case REQUEST_KINDS: break;
     }
 }

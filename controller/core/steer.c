@@ -191,6 +191,22 @@ static void check_old_primary(const struct core *core, int db, const struct move
     check_limit(check, "takes writes, or paused");
 }
 
+/* Of a guarded database: the permit must name the boot of a guard that will start it again. */
+static void check_old_guard(const struct core *core, int db, const struct move_record *move,
+                            struct core_check *check)
+{
+    int from = node_instance(core, db, move->from);
+    bool needed = is_guarded(core, db);
+    bool passes = !needed || (from >= 0 && guard_is_heard(core, db, from));
+    check_set(check, "old primary's guard", passes, -1,
+              !needed  ? "the database has no guards"
+              : passes ? "the guard of %s reports, and starts it under the new permit"
+                       : "the guard of %s does not report: nobody could start it under a permit",
+              move->from);
+    check_value(check, passes ? "as needed" : "silent");
+    check_limit(check, "reports");
+}
+
 static int abandon_checks(const struct core *core, int db, struct core_check *checks)
 {
     const struct move_record *move = core_move_of(core, db);
@@ -204,7 +220,8 @@ static int abandon_checks(const struct core *core, int db, struct core_check *ch
     check_burnt(move, &checks[4]);
     check_others(core, db, move, &checks[5]);
     check_old_primary(core, db, move, &checks[6]);
-    return 7;
+    check_old_guard(core, db, move, &checks[7]);
+    return 8;
 }
 
 uint64_t steer_states(enum request_kind kind)
@@ -378,7 +395,13 @@ void give_back(struct core *core, int db)
     for (int i = 0; i < move->burnt_len; i++) {
         record_burnt(core, db, record, move->burnt[i]);
     }
-    permit_grant(core, db, move->from, move->system_id, move->from_timeline);
+    int from = node_instance(core, db, move->from);
+    permit_grant(core, db, move->from, move->system_id, move->from_timeline,
+                 is_guarded(core, db) ? core->databases[db].instances[from].guard.said.boot : "",
+                 0);
+    if (is_guarded(core, db)) {
+        declare_roles(core, db, move->from);
+    }
     note(core, NOTE_WARN, "R-K12", db, -1, -1, "%s holds the permit again, epoch %llu.%llu",
          move->from, (unsigned long long)core->databases[db].permit.epoch.incarnation,
          (unsigned long long)core->databases[db].permit.epoch.counter);

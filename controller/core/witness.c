@@ -207,6 +207,9 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     const char *node = instance_node(core, db, primary);
     int len = 1;
     own_vote(core, db, primary, if_it_failed, &checks[0]);
+    if (is_guarded(core, db)) {
+        guard_vote(core, db, primary, if_it_failed, &checks[len++]);
+    }
     len += peer_votes(core, db, node, if_it_failed, &checks[len]);
     len += standby_votes(core, db, primary, if_it_failed, &checks[len]);
     return len;
@@ -214,6 +217,14 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
 
 void witness_ask(const struct core *core, int db, struct witness_verdict *ret)
 {
+    if (guard_says_gone(core, db)) {
+        *ret = (struct witness_verdict){.agree = true};
+        text_format(ret->text, sizeof ret->text,
+                    "the guard of %s says that PostgreSQL is gone and held down: that needs no "
+                    "second witness",
+                    instance_node(core, db, core_primary(core, db)));
+        return;
+    }
     struct core_check checks[WITNESSES_MAX];
     int len = witness_votes(core, db, false, checks);
     memset(ret, 0, sizeof *ret);

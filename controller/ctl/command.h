@@ -102,6 +102,7 @@ enum ctl_exit ctl_failover(struct ctl *ctl);
 enum ctl_exit ctl_workflow(struct ctl *ctl);
 enum ctl_exit ctl_alarms(struct ctl *ctl);
 enum ctl_exit ctl_pause(struct ctl *ctl);
+enum ctl_exit ctl_adopt(struct ctl *ctl);
 enum ctl_exit ctl_resume(struct ctl *ctl);
 enum ctl_exit ctl_confirm_fenced(struct ctl *ctl);
 enum ctl_exit ctl_request(struct ctl *ctl);

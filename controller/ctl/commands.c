@@ -156,6 +156,20 @@ const struct command commands[] = {
      .words_min = 1,
      .words_max = 1,
      .run = ctl_resume},
+    {.name = "adopt",
+     .args = "GROUP [--database NAME] --reason TEXT",
+     .about = "let the failover-guards guard: from then on each instance obeys its permit",
+     .help =
+         "The running primary and its standbys are taken over without a restart. Until then the guards\n"
+         "only observe. Refused, with every reason, unless each node's guard reports an instance that\n"
+         "runs in its recorded role. Asked again, it declares the roles anew, such as after a node was\n"
+         "rebuilt by hand.\n"
+         "\n"
+         "  failoverctl adopt shop --reason 'guards are installed on all nodes, AB'\n",
+     .takes = ASK_OPTIONS | OPT(OPT_DATABASE) | OPT(OPT_YES),
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_adopt},
     {.name = "confirm-fenced",
      .args = "NODE --reason TEXT",
      .about = "testify that a node can no longer write, so that a waiting failover goes on",

@@ -281,6 +281,24 @@ enum ctl_exit ctl_resume(struct ctl *ctl)
     return ask(ctl, REQUEST_RESUME, "group", reason);
 }
 
+enum ctl_exit ctl_adopt(struct ctl *ctl)
+{
+    const char *reason = NULL;
+    if (!ctl_reason(ctl, &reason)) {
+        return CTL_USAGE;
+    }
+    if (!ctl_sure(ctl, "From then on an instance that holds no permit is stopped. Adopt?")) {
+        ctl_complain("nothing was changed");
+        return CTL_REFUSED;
+    }
+    json_t *body = request_body(REQUEST_ADOPT, reason);
+    json_object_set_new(body, "group", json_string(ctl->words[0]));
+    if (ctl_given(ctl, OPT_DATABASE)) {
+        json_object_set_new(body, "database", json_string(ctl->values[OPT_DATABASE]));
+    }
+    return request_send(ctl, body);
+}
+
 enum ctl_exit ctl_confirm_fenced(struct ctl *ctl)
 {
     const char *reason = NULL;

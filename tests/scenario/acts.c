@@ -53,6 +53,7 @@ void machine_off(struct world *world, int node, bool by_fence)
 void machine_on(struct world *world, int node)
 {
     world->machines[node].on = true;
+    world->machines[node].boots++;
     world_print(world, "%s is on", node_name(world, node));
 }
 

@@ -99,14 +99,12 @@ static bool proven_off(const struct stored_permit *permit, const struct move_rec
 }
 
 /* S2, S6: whoever else has held the permit is proven off, by evidence later than its revocation. */
-void check_promote(struct world *world, int c, const struct effect *effect)
+static void may_be_promoted(struct world *world, int db, int candidate)
 {
-    int db = effect->promote.database;
     const char *name = world->def.databases[db].name;
-    const char *node = node_of(world, db, effect->promote.instance);
+    const char *node = node_of(world, db, candidate);
     struct stored_permit *permit = &world->store.permits[db];
     const struct move_record *move = store_move(world, db);
-    acts_by_right(world, c, "promote");
     if (permit->key.create_revision == 0 || permit->value.state != PERMIT_GRANTED ||
         strcmp(permit->value.node, node) != 0) {
         world_break(world, "S2: %s is promoted for %s without a recorded permit", node, name);
@@ -116,7 +114,7 @@ void check_promote(struct world *world, int c, const struct effect *effect)
         return;
     }
     for (int i = 0; i < world->def.databases[db].instances_len; i++) {
-        if (i == effect->promote.instance || !permit->held[i]) {
+        if (i == candidate || !permit->held[i]) {
             continue;
         }
         if (!proven_off(permit, move, node_of(world, db, i), i)) {
@@ -127,6 +125,18 @@ void check_promote(struct world *world, int c, const struct effect *effect)
         }
         permit->held[i] = false;
     }
+}
+
+void check_promote(struct world *world, int c, const struct effect *effect)
+{
+    acts_by_right(world, c, "promote");
+    may_be_promoted(world, effect->promote.database, effect->promote.instance);
+}
+
+/* A guard needs no leader for it: the permit is the order. */
+void check_guard_promotes(struct world *world, int db, int i)
+{
+    may_be_promoted(world, db, i);
 }
 
 /* S3, S4, S7: right before a promotion takes effect. */

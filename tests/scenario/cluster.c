@@ -4,12 +4,13 @@
  *   cluster databases=payments(a1*,a2,a3),orders(b1*,b2) [controllers=2] [profile=default|fast]
  *           [sync=payments:1(a2,a3)] [durability=async] [max-lag=16M] [automatic=no] [groups=each]
  *           [manual=orders]
- *           [levels=power,switch,operator] [proxies=2] [services=yes] [budget=2]
- *           [objectives=1h,2h,24h] [cold=yes]
+ *           [levels=guard,permit,replication,power,switch,operator] [proxies=2] [services=yes]
+ * [budget=2] [objectives=1h,2h,24h] [cold=yes]
  *
  * `*` marks the primary at the start (two of them: a person's doing). Without `sync` a database
  * waits for all its standbys. A node may carry several databases. `cold=yes` shows the start too;
- * else the transcript begins with an adopted cluster at rest.
+ * else the transcript begins with an adopted cluster at rest. With a level `guard` each node has
+ * its failover-guard, which observes until a person asks `adopt`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,10 +160,14 @@ static bool set_levels(struct world *world, char *value)
         }
         struct fence_level_def *level = &model.levels[model.levels_len++];
         snprintf(level->name, sizeof level->name, "%s", at);
-        level->method = strcmp(at, "operator") == 0  ? FENCE_OPERATOR
-                        : strcmp(at, "command") == 0 ? FENCE_COMMAND
-                                                     : FENCE_AGENT;
-        level->deadline_ms = 10000;
+        level->method = FENCE_AGENT;
+        for (int method = 0; method < FENCE_METHODS; method++) {
+            if (strcmp(at, fence_method_names[method]) == 0) {
+                level->method = (enum fence_method)method;
+            }
+        }
+        level->deadline_ms =
+            level->method == FENCE_OPERATOR || fence_method_is_run(level->method) ? 10000 : 0;
     }
     for (int n = 0; n < world->def.nodes_len; n++) {
         memcpy(world->def.nodes[n].levels, model.levels, sizeof model.levels);
@@ -328,6 +333,9 @@ static void begin(struct world *world, const struct wishes *wishes)
     }
     world->controllers_len = wishes->controllers;
     world->silent = !wishes->cold;
+    if (node_has_method(&world->def.nodes[0], FENCE_GUARD)) {
+        guards_start(world);
+    }
     store_apply(world, &world->def);
     for (int c = 0; c < wishes->controllers; c++) {
         snprintf(world->controllers[c].id, NAME_SIZE, "c%d", c + 1);

@@ -495,6 +495,7 @@ void controller_start(struct world *world, int c)
         abort();
     }
     core_init(controller->core, controller->id, world->now_ms);
+    controller->core->promises = world->guards_run;
     controller->core->view_sequence = (uint64_t)controller->life
                                       << 32; /* echoes tell lives apart */
     controller->pumped_ms = 0;

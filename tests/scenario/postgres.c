@@ -212,6 +212,7 @@ void postgres_crash(struct world *world, int db, int i)
     pg->life++;
     if (was) {
         controller_news(world, db, i);
+        guard_sees_crash(world, db, i);
     }
 }
 

@@ -410,6 +410,24 @@ static bool agent_it(struct world *world, const struct words *words)
     return true;
 }
 
+static enum guard_mode_of guard_to_set;
+static void set_guard(struct world *world, int db, int i)
+{
+    guard_set(world, db, i, guard_to_set);
+}
+
+static bool guard_it(struct world *world, const struct words *words)
+{
+    static const char *const modes[] = {"speaks", "silent", "stuck", NULL};
+    int mode = find_word(modes, 3, words->at[2]);
+    if (mode < 0) {
+        return false;
+    }
+    guard_to_set = (enum guard_mode_of)mode;
+    world_print(world, "the guard of %s: %s", words->at[1], words->at[2]);
+    return each_instance(world, words->at[1], set_guard);
+}
+
 static enum promotion_mode promotion_to_set;
 static void set_promotion(struct world *world, int db, int i)
 {
@@ -668,6 +686,7 @@ static const struct {
     {"restart", 4, restart_it, "restart INSTANCE in DURATION"},
     {"power", 3, power_it, "power NODE on|off"},
     {"cause", 3, cause_it, "cause INSTANCE CAUSE: what probes of it find; ok ends it"},
+    {"guard", 3, guard_it, "guard INSTANCE speaks|silent|stuck"},
     {"agent", 3, agent_it, "agent NODE works|refuses|hangs|lies|silent [level L] [after DURATION]"},
     {"promotion", 3, promotion_it,
      "promotion INSTANCE works|loses-answer|loses-request|refuses|skips|silent|slow"},

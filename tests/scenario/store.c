@@ -16,7 +16,16 @@
 #define READ_AGAIN_MS 200
 #define HEARTBEAT_MS  1000
 
-enum watched { WATCH_PERMIT, WATCH_GROUP, WATCH_INCIDENT, WATCH_REQUEST, WATCH_VIEW, WATCH_CONFIG };
+enum watched {
+    WATCH_PERMIT,
+    WATCH_GROUP,
+    WATCH_INCIDENT,
+    WATCH_REQUEST,
+    WATCH_VIEW,
+    WATCH_CONFIG,
+    WATCH_GUARD,
+    WATCH_RENEWAL
+};
 
 static bool reachable(const struct world *world, int c)
 {
@@ -124,6 +133,42 @@ static void take_view(struct world *world, int c, int of)
                    view->key.create_revision != 0 ? &view->value : NULL, world->now_ms);
 }
 
+static void take_guard(struct world *world, int c, int db, int i)
+{
+    const struct stored_guard *guard = &world->store.guards[db][i];
+    if (guard->key.create_revision != 0) {
+        core_take_guard(world->controllers[c].core, &guard->value, guard->key.mod_revision,
+                        world->now_ms);
+    }
+}
+
+static void take_renewal(struct world *world, int c, int db)
+{
+    const struct stored_renewal *renewal = &world->store.renewals[db];
+    if (renewal->key.create_revision != 0) {
+        core_take_renewal(world->controllers[c].core, world->def.databases[db].name,
+                          &renewal->value, renewal->key.mod_revision, world->now_ms);
+    }
+}
+
+static void write_key(struct world *world, struct stored *key)
+{
+    key->mod_revision = ++world->store.revision;
+    key->create_revision = key->create_revision == 0 ? key->mod_revision : key->create_revision;
+}
+
+void store_guard_written(struct world *world, int db, int i)
+{
+    write_key(world, &world->store.guards[db][i].key);
+    notify(world, WATCH_GUARD, db * INSTANCES_MAX + i);
+}
+
+void store_renewal_written(struct world *world, int db)
+{
+    write_key(world, &world->store.renewals[db].key);
+    notify(world, WATCH_RENEWAL, db);
+}
+
 static void on_news(struct world *world, const struct args *args)
 {
     int c = args->controller;
@@ -160,6 +205,8 @@ static void on_news(struct world *world, const struct args *args)
         break;
     case WATCH_VIEW: take_view(world, c, args->b); break;
     case WATCH_CONFIG: take_definition(world, c); break;
+    case WATCH_GUARD: take_guard(world, c, args->b / INSTANCES_MAX, args->b % INSTANCES_MAX); break;
+    case WATCH_RENEWAL: take_renewal(world, c, args->b); break;
     }
     if (world->controllers[c].running) {
         struct core_event event = controller_event(world, c, EV_PEER);
@@ -203,6 +250,12 @@ static void take_all(struct world *world, int c)
     for (int r = 0; r < STORE_REQUESTS && core->leading; r++) {
         if (store->requests[r].key.create_revision != 0) {
             core_take_request(core, &store->requests[r].value, store->requests[r].key.mod_revision);
+        }
+    }
+    for (int db = 0; db < world->def.databases_len; db++) {
+        take_renewal(world, c, db);
+        for (int i = 0; i < world->def.databases[db].instances_len; i++) {
+            take_guard(world, c, db, i);
         }
     }
     for (int of = 0; of < world->controllers_len; of++) {
@@ -356,6 +409,7 @@ static void write_item(struct world *world, const struct save_item *item, const 
         check_permit_write(world, item->index, value);
         world->store.permits[item->index].value = *(const struct permit_record *)value;
         notify(world, WATCH_PERMIT, item->index);
+        guards_permit_written(world, item->index);
         break;
     case SAVE_INCIDENT:
         incident_key(world, ((const struct incident_record *)value)->id, &incident);
@@ -727,6 +781,9 @@ void store_publish(struct world *world, int c)
         abort();
     }
     core_view(controller->core, world->now_ms, view);
+    if (world->guards_run) {
+        snprintf(view->api, sizeof view->api, "https://%s:7443", controller->id);
+    }
     struct args args = to(world, c);
     args.memory = view;
     world_at(world, world->now_ms + DELAY_STORE_MS, on_view_arrives, &args);

@@ -14,6 +14,7 @@
  *   store.c     etcd: records, leases, the watch
  *   postgres.c  instances, replication, acknowledged commits
  *   acts.c      power devices, promotions, proxies
+ *   guards.c    failover-guards
  *   check.c     safety, on the truth
  *   cluster.c   a compact line to a definition
  *   script.c    commands and expectations
@@ -92,6 +93,14 @@ struct stored_view {
     struct stored key;
     struct controller_record value;
 };
+struct stored_guard {
+    struct stored key;
+    struct guard_record value;
+};
+struct stored_renewal {
+    struct stored key;
+    struct renewal_record value;
+};
 
 enum next_answer { ANSWER_GIVEN, ANSWER_LOST, ANSWER_REFUSED };
 
@@ -113,14 +122,30 @@ struct store {
     struct stored_incident incidents[STORE_INCIDENTS];
     struct stored_request requests[STORE_REQUESTS];
     struct stored_view views[CONTROLLERS_MAX];
+    struct stored_guard guards[DATABASES_MAX][INSTANCES_MAX];
+    struct stored_renewal renewals[DATABASES_MAX];
 };
 
 /* ---- machines ---- */
 
 enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_LIES, AGENT_SILENT };
 
+enum guard_mode_of { GUARD_MODE_SPEAKS, GUARD_MODE_SILENT, GUARD_MODE_STUCK };
+
+struct guard { /* of one instance */
+    enum guard_mode_of mode;
+    bool guarding;
+    uint64_t deadline_ms; /* until then its instance may be a primary; 0: it may not */
+    uint64_t crashed_ms;  /* when PostgreSQL ended by itself; 0: it did not */
+    uint64_t reported_ms;
+    struct epoch epoch;        /* the latest that it renewed under */
+    struct permit_record held; /* as it stood then */
+    int64_t stopped_for, cut_for;
+};
+
 struct machine {
     bool on;
+    uint32_t boots;
     uint64_t powered_off_at_ms;
     int offs; /* `off` that took effect */
     enum agent agents[LEVELS_MAX];
@@ -234,6 +259,8 @@ struct world {
     int controllers_len;
     struct machine machines[NODES_MAX];
     struct postgres pg[DATABASES_MAX][INSTANCES_MAX];
+    struct guard guards[DATABASES_MAX][INSTANCES_MAX];
+    bool guards_run;
     struct db_truth truth[DATABASES_MAX];
     bool service_fails[SERVICES_MAX][INSTANCES_MAX];
     struct proxy proxies[PROXIES_MAX];
@@ -290,6 +317,8 @@ void store_touch(struct world *world, int db, bool delete_it, const char *node);
 void store_cut(struct world *world, int c, bool cut);
 void store_down(struct world *world, bool down);
 void store_offer_definition(struct world *world, int c);
+void store_guard_written(struct world *world, int db, int i); /* a guard's report */
+void store_renewal_written(struct world *world, int db);
 const struct stored_request *store_request(const struct world *world, const char *id);
 const struct stored_incident *store_last_incident(const struct world *world, const char *group);
 const struct move_record *store_move(const struct world *world, int db);
@@ -319,7 +348,14 @@ void machine_on(struct world *world, int node);
 void proxy_forget(struct world *world, int proxy);
 int proxy_open(const struct world *world, int proxy, int route); /* index, -1 none, -2 several */
 
+/* guards.c */
+void guards_start(struct world *world);
+void guards_permit_written(struct world *world, int db);
+void guard_sees_crash(struct world *world, int db, int i);
+void guard_set(struct world *world, int db, int i, enum guard_mode_of mode);
+
 /* check.c */
+void check_guard_promotes(struct world *world, int db, int i);
 void check_every_event(struct world *world);
 void check_fence(struct world *world, int c, const struct effect *effect);
 void check_promote(struct world *world, int c, const struct effect *effect);

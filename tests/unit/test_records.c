@@ -61,6 +61,7 @@ static void fill_permit(void *record)
     FILL(p->boot, "0f0e-1");
     p->life = INT64_MAX;
     p->d_ms = p->w_ms = p->k_ms = UINT32_MAX;
+    p->changing = true;
     p->promisers_len = p->before_len = PROMISERS_MAX;
     for (int i = 0; i < PROMISERS_MAX; i++) {
         FILL(p->promisers[i], NAMES);
@@ -221,7 +222,7 @@ static void fill_renewal(void *record)
     r->permit_revision = INT64_MAX;
     FILL(r->boot, "0f0e-1");
     r->sequence = UINT64_MAX;
-    r->armed = true;
+    r->armed = r->wrote = true;
 }
 
 static void fill_guard(void *record)
