@@ -1,35 +1,50 @@
 /*
  * The happy path: libmicrohttpd's epoll descriptor is watched; when it is readable the daemon runs,
- * collects a body piece by piece, and the handler answers the whole request at once.
+ * collects a body piece by piece, and the handler answers the whole request at once. On HTTPS we
+ * accept ourselves, ask the gate, and hand the descriptor over; the handshake runs in the daemon.
  *
  * Failures: a body over its limit is answered with 413 from its announced length, or else read to
  * its end and thrown away; libmicrohttpd's timeout begins again with each byte, so each connection
- * has a timer of ours that shuts it; the listening socket of a server that died is replaced.
+ * has a timer of ours that shuts it; the listening socket of a server that died is replaced; with
+ * no descriptor left, accepting waits a moment instead of spinning.
  */
 #include "controller/base/server.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <grp.h>
 #include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "controller/base/clock.h"
 #include "controller/base/fd_watch.h"
+#include "controller/base/gate.h"
+#include "controller/base/listen.h"
+#include "controller/base/tls.h"
 
-#define BACKLOG        64
 #define HEAD_MAX_BYTES 16384
+#define ACCEPTS_A_TURN 8
+#define NO_PLACE_MS    100 /* accepting waits for so long when the process has no descriptor left */
+#define ADDRESS_SIZE   64
 
 struct connection {
     struct server *server;
     struct timer *timer;
     int fd;
-    LIST_ENTRY(connection) link;
+    bool shut;
+    struct tls_keys *keys; /* NULL on a unix socket; the rest is of HTTPS */
+    void *session;
+    struct tls_peer peer;
+    int place; /* in the gate */
+    char from[ADDRESS_SIZE];
+    TAILQ_ENTRY(connection) link;
 };
 
 struct server {
@@ -41,12 +56,20 @@ struct server {
     void *arg;
     size_t body_limit;
     uint64_t request_ms;
-    bool running;    /* inside MHD_run() */
-    bool place_free; /* a connection closed in this run */
-    LIST_HEAD(, connection) connections;
-    char unix_path[sizeof((struct sockaddr_un){0}).sun_path];
-    dev_t socket_dev; /* of our socket: another one there is not ours to remove */
-    ino_t socket_ino;
+    bool running;                         /* inside MHD_run() */
+    bool place_free;                      /* a connection closed in this run */
+    TAILQ_HEAD(, connection) connections; /* the oldest first */
+    struct tls_keys *keys;                /* NULL: a unix socket; the rest is of HTTPS */
+    struct tls_keys *leaving[2 * GATE_ADDRESSES_MAX]; /* of connections that end in this run */
+    int leaving_len;
+    uint64_t handshake_ms;
+    server_refused_fn refused;
+    struct gate gate;
+    unsigned unproven;
+    int listen_fd;
+    struct fd_watch *listening;
+    struct timer *pause;       /* of accepting */
+    struct listen_place place; /* of a unix socket */
 };
 
 struct server_call {
@@ -59,6 +82,11 @@ struct server_call {
     bool replied;
 };
 
+static struct connection *connection_of(struct MHD_Connection *mhd)
+{
+    return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
 /* ---- requests ---- */
 
 static void reply(struct server_call *call, int status, const char *content_type, const char *body,
@@ -70,6 +98,9 @@ static void reply(struct server_call *call, int status, const char *content_type
     assert(response != NULL);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    if (connection_of(call->mhd)->keys != call->server->keys) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close"); /* renewed */
+    }
     MHD_queue_response(call->mhd, (unsigned)status, response);
     MHD_destroy_response(response);
     call->replied = true;
@@ -105,6 +136,12 @@ struct server_peer server_peer(struct server_call *call)
     socklen_t ucred_len = sizeof ucred;
     int domain;
     socklen_t domain_len = sizeof domain;
+    struct connection *connection = connection_of(call->mhd);
+    if (connection->keys != NULL) {
+        peer.known = connection->peer.proven;
+        (void)snprintf(peer.name, sizeof peer.name, "%s", connection->peer.name);
+        return peer;
+    }
     int fd = descriptor_of(call->mhd);
     /* On TCP the second question succeeds as well, with nobody as its answer. */
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_len) == 0 && domain == AF_UNIX &&
@@ -140,6 +177,13 @@ static void keep_body(struct server_call *call, const char *data, size_t len)
     call->body[call->body_len] = '\0';
 }
 
+/* On HTTPS: a certificate may have ended since the handshake. */
+static bool is_proven(struct server_call *call)
+{
+    struct connection *connection = connection_of(call->mhd);
+    return connection->keys == NULL || tls_check(connection->session, &connection->peer);
+}
+
 static void answer(struct server_call *call, const char *method, const char *path)
 {
     struct server *server = call->server;
@@ -169,6 +213,9 @@ static enum MHD_Result on_part(void *arg, struct MHD_Connection *mhd, const char
         call->server = arg;
         call->mhd = mhd;
         *ret_call = call;
+        if (!is_proven(call)) {
+            return MHD_NO; /* closes the connection */
+        }
         if (announced_too_long(call)) {
             call->over_limit = true;
             answer(call, method, path);
@@ -188,7 +235,81 @@ static void shut(void *arg)
 {
     struct connection *connection = arg;
     /* libmicrohttpd owns the descriptor: it meets the end of it and closes. */
+    connection->shut = true;
     shutdown(connection->fd, SHUT_RDWR);
+}
+
+static void on_proven(void *arg)
+{
+    struct connection *connection = arg;
+    connection->server->unproven--;
+    if (!connection->shut) {
+        timer_start(connection->timer, connection->server->request_ms);
+    }
+}
+
+/* Too many knock: the oldest of them has had the most time. */
+static void bound_unproven(struct server *server)
+{
+    struct connection *connection;
+    unsigned going = 0;
+    TAILQ_FOREACH(connection, &server->connections, link)
+    {
+        going += connection->shut && !connection->peer.proven ? 1 : 0;
+    }
+    TAILQ_FOREACH(connection, &server->connections, link)
+    {
+        if (server->unproven - going <= SERVER_UNPROVEN_MAX) {
+            return;
+        }
+        if (!connection->peer.proven && !connection->shut) {
+            (void)snprintf(connection->peer.why, sizeof connection->peer.why,
+                           "too many handshakes are under way");
+            shut(connection);
+            going++;
+        }
+    }
+}
+
+static void demand_certificate(struct connection *connection, struct MHD_Connection *mhd)
+{
+    struct server *server = connection->server;
+    const struct sockaddr *from =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+    connection->keys = tls_keys_hold(server->keys);
+    connection->session =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
+    connection->peer.done = on_proven;
+    connection->peer.arg = connection;
+    connection->place = gate_enter(&server->gate, from, clock_now_ms());
+    if (getnameinfo(from,
+                    from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                : sizeof(struct sockaddr_in),
+                    connection->from, sizeof connection->from, NULL, 0, NI_NUMERICHOST) != 0) {
+        connection->from[0] = '\0';
+    }
+    tls_demand(server->keys, connection->session, &connection->peer);
+    server->unproven++;
+    timer_start(connection->timer, server->handshake_ms);
+    bound_unproven(server);
+}
+
+static void take_leave(struct connection *connection)
+{
+    struct server *server = connection->server;
+    gate_leave(&server->gate, connection->place);
+    if (!connection->peer.proven) {
+        server->unproven--;
+        if (server->refused != NULL) {
+            server->refused(server->arg, connection->from,
+                            connection->peer.why[0] != '\0'
+                                ? connection->peer.why
+                                : "no TLS handshake with a client's certificate");
+        }
+    }
+    /* Its session still points at them until this run of the daemon is over. */
+    assert(server->leaving_len < (int)(sizeof server->leaving / sizeof server->leaving[0]));
+    server->leaving[server->leaving_len++] = connection->keys;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **ret_connection,
@@ -202,14 +323,20 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **ret_conn
         connection->fd = descriptor_of(mhd);
         connection->timer = timer_new(server->loop, shut, connection);
         timer_start(connection->timer, server->request_ms);
-        LIST_INSERT_HEAD(&server->connections, connection, link);
+        TAILQ_INSERT_TAIL(&server->connections, connection, link);
         *ret_connection = connection;
+        if (server->keys != NULL) {
+            demand_certificate(connection, mhd);
+        }
     } else if (*ret_connection != NULL) {
         struct connection *connection = *ret_connection;
         *ret_connection = NULL;
         server->place_free = true;
+        if (connection->keys != NULL) {
+            take_leave(connection);
+        }
         timer_free(connection->timer);
-        LIST_REMOVE(connection, link);
+        TAILQ_REMOVE(&server->connections, connection, link);
         free(connection);
     }
 }
@@ -226,8 +353,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **ret_call,
         *ret_call = NULL;
     }
     /* The next request on this connection has its own time. */
-    struct connection *connection =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    struct connection *connection = connection_of(mhd);
     if (connection != NULL) {
         timer_start(connection->timer, server->request_ms);
     }
@@ -242,6 +368,9 @@ static void drive(struct server *server)
     server->place_free = false;
     MHD_run(server->daemon);
     server->running = false;
+    while (server->leaving_len > 0) {
+        tls_keys_free(server->leaving[--server->leaving_len]);
+    }
     MHD_UNSIGNED_LONG_LONG in_ms;
     if (server->place_free) {
         /* At its limit libmicrohttpd stops accepting, and begins again only when it is run. */
@@ -264,122 +393,86 @@ static void on_timer(void *arg)
     drive(arg);
 }
 
-/* ---- the listening socket ---- */
+/* ---- accepting, on HTTPS ---- */
 
-static int clear_path(const struct sockaddr_un *address, struct err *ret_err)
+static void pause_accepting(struct server *server, uint64_t for_ms)
 {
-    struct stat st;
-    if (lstat(address->sun_path, &st) < 0) {
-        return errno == ENOENT
-                   ? 0
-                   : err_set(ret_err, ERR_SYSTEM, "%s: %s", address->sun_path, strerror(errno));
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        return err_set(ret_err, ERR_INVALID, "%s is there and is no socket: not replaced",
-                       address->sun_path);
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd_watch_want(server->listening, 0);
+    timer_start(server->pause, for_ms);
+}
+
+static void on_pause_over(void *arg)
+{
+    struct server *server = arg;
+    fd_watch_want(server->listening, FD_READABLE);
+}
+
+/* True: look for another one. */
+static bool accept_one(struct server *server)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage room;
+    } from;
+    socklen_t len = sizeof from;
+    int fd = accept4(server->listen_fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        return err_set(ret_err, ERR_SYSTEM, "socket: %s", strerror(errno));
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(server, NO_PLACE_MS);
+        }
+        return false;
     }
-    int rc = connect(fd, (const struct sockaddr *)address, sizeof *address);
-    int why = errno;
-    close(fd);
-    if (rc == 0 || why != ECONNREFUSED) {
-        return err_set(ret_err, ERR_CONFLICT, "%s is served by another process", address->sun_path);
-    }
-    if (unlink(address->sun_path) < 0) {
-        return err_set(ret_err, ERR_SYSTEM, "%s: %s", address->sun_path, strerror(errno));
-    }
-    return 0;
-}
-
-static int find_group(const char *name, gid_t *ret_gid, struct err *ret_err)
-{
-    errno = 0;
-    const struct group *group = getgrnam(name);
-    if (group == NULL) {
-        return err_set(ret_err, ERR_INVALID,
-                       "there is no group \"%s\"%s%s; create it with groupadd", name,
-                       errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
-    }
-    *ret_gid = group->gr_gid;
-    return 0;
-}
-
-/* Nobody can connect before listen(), so that the permissions are right from the first caller on.
- */
-static int bind_and_listen(struct server *server, int fd, const struct sockaddr_un *address,
-                           const char *group, struct err *ret_err)
-{
-    const char *path = address->sun_path;
-    gid_t gid = (gid_t)-1;
-    if (group != NULL && find_group(group, &gid, ret_err) < 0) {
-        return -1;
-    }
-    mode_t before = umask(0177);
-    int rc = bind(fd, (const struct sockaddr *)address, sizeof *address);
-    int why = errno;
-    umask(before);
-    if (rc < 0) {
-        return err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(why));
-    }
-    struct stat st;
-    if ((group != NULL && (chown(path, (uid_t)-1, gid) < 0 || chmod(path, 0660) < 0)) ||
-        lstat(path, &st) < 0 || listen(fd, BACKLOG) < 0) {
-        err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
-        unlink(path);
-        return -1;
-    }
-    server->socket_dev = st.st_dev;
-    server->socket_ino = st.st_ino;
-    return 0;
-}
-
-static int open_socket(struct server *server, const struct server_options *options,
-                       struct err *ret_err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = strlen(options->unix_path);
-    if (len == 0 || len >= sizeof address.sun_path) {
-        return err_set(ret_err, ERR_INVALID, "the socket's path has %zu bytes, must have 1 to %zu",
-                       len, sizeof address.sun_path - 1);
-    }
-    memcpy(address.sun_path, options->unix_path, len + 1);
-    memcpy(server->unix_path, options->unix_path, len + 1);
-    if (clear_path(&address, ret_err) < 0) {
-        return -1;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return err_set(ret_err, ERR_SYSTEM, "socket: %s", strerror(errno));
-    }
-    if (bind_and_listen(server, fd, &address, options->unix_group, ret_err) < 0) {
+    if (!gate_ask(&server->gate, &from.any, clock_now_ms())) {
         close(fd);
-        return -1;
+        return true;
     }
-    return fd;
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)MHD_add_connection(server->daemon, fd, &from.any, len); /* closes it when it cannot */
+    /* Now, so that the next one finds this one counted. */
+    drive(server);
+    return true;
 }
 
-static void remove_socket(struct server *server)
+static void on_knock(void *arg, int ready)
 {
-    struct stat st;
-    if (lstat(server->unix_path, &st) == 0 && st.st_dev == server->socket_dev &&
-        st.st_ino == server->socket_ino) {
-        unlink(server->unix_path);
+    (void)ready;
+    struct server *server = arg;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        uint64_t wait_ms = gate_wait_ms(&server->gate, clock_now_ms());
+        if (wait_ms > 0) {
+            pause_accepting(server, wait_ms);
+            return;
+        }
+        if (!accept_one(server)) {
+            return;
+        }
     }
 }
 
 /* ---- start and end ---- */
 
+static struct MHD_Daemon *make_daemon(struct server *server, int fd, unsigned connections_max)
+{
+    const struct MHD_OptionItem on_socket[] = {{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+                                               {MHD_OPTION_END, 0, NULL}};
+    const struct MHD_OptionItem on_https[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_no_source()},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL}};
+    bool tls = server->keys != NULL;
+    return MHD_start_daemon(MHD_USE_EPOLL | (tls ? MHD_USE_TLS | MHD_USE_NO_LISTEN_SOCKET : 0), 0,
+                            NULL, NULL, on_part, server, MHD_OPTION_CONNECTION_LIMIT,
+                            connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)HEAD_MAX_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                            server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                            MHD_OPTION_ARRAY, tls ? on_https : on_socket, MHD_OPTION_END);
+}
+
 static int start_daemon(struct server *server, int fd, unsigned connections_max,
                         struct err *ret_err)
 {
-    server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL, 0, NULL, NULL, on_part, server, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEAD_MAX_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+    server->daemon = make_daemon(server, fd, connections_max);
     if (server->daemon == NULL) {
         return err_set(ret_err, ERR_SYSTEM, "the HTTP server cannot be started: %s",
                        strerror(errno));
@@ -392,30 +485,63 @@ static int start_daemon(struct server *server, int fd, unsigned connections_max,
     return 0;
 }
 
+/* The daemon has a place for each that the gate lets in. */
+static void start_accepting(struct server *server, int fd, unsigned connections_max)
+{
+    const struct gate_limits limits = {.open_max = connections_max,
+                                       .address_max = SERVER_ADDRESS_MAX,
+                                       .per_second = SERVER_PER_SECOND,
+                                       .address_per_second = SERVER_ADDRESS_PER_SECOND};
+    gate_init(&server->gate, &limits, clock_now_ms());
+    server->listen_fd = fd;
+    server->listening = fd_watch_new(server->loop, fd, on_knock, server);
+    fd_watch_want(server->listening, FD_READABLE);
+    server->pause = timer_new(server->loop, on_pause_over, server);
+}
+
 struct server *server_new(struct loop *loop, const struct server_options *options,
                           struct err *ret_err)
 {
     assert(options->handler != NULL && options->connections_max > 0);
+    assert((options->listen != NULL) == (options->keys != NULL));
     struct server *server = calloc(1, sizeof *server);
     assert(server != NULL);
     server->loop = loop;
     server->handler = options->handler;
+    server->refused = options->refused;
     server->arg = options->arg;
     server->body_limit = options->body_limit;
     server->request_ms = options->request_ms != 0 ? options->request_ms : SERVER_REQUEST_MS_DEFAULT;
-    LIST_INIT(&server->connections);
-    int fd = open_socket(server, options, ret_err);
+    server->handshake_ms =
+        options->handshake_ms != 0 ? options->handshake_ms : SERVER_HANDSHAKE_MS_DEFAULT;
+    TAILQ_INIT(&server->connections);
+    bool tls = options->listen != NULL;
+    int fd = tls ? listen_tcp(options->listen, ret_err)
+                 : listen_unix(options->unix_path, options->unix_group, &server->place, ret_err);
     if (fd < 0) {
         free(server);
         return NULL;
     }
+    server->keys = tls ? tls_keys_hold(options->keys) : NULL;
     if (start_daemon(server, fd, options->connections_max, ret_err) < 0) {
         close(fd);
-        remove_socket(server);
+        listen_remove(&server->place);
+        tls_keys_free(server->keys);
         free(server);
         return NULL;
     }
+    if (tls) {
+        start_accepting(server, fd, options->connections_max);
+    }
     return server;
+}
+
+void server_renew(struct server *server, struct tls_keys *keys)
+{
+    assert(server->keys != NULL);
+    struct tls_keys *before = server->keys;
+    server->keys = tls_keys_hold(keys);
+    tls_keys_free(before);
 }
 
 void server_free(struct server *server)
@@ -427,8 +553,18 @@ void server_free(struct server *server)
     /* First, since libmicrohttpd closes the descriptor that is watched. */
     fd_watch_free(server->watch);
     timer_free(server->timer);
-    remove_socket(server);
+    if (server->keys != NULL) {
+        fd_watch_free(server->listening);
+        timer_free(server->pause);
+        close(server->listen_fd);
+    }
+    listen_remove(&server->place);
+    server->refused = NULL; /* who was still knocking was not refused */
     MHD_stop_daemon(server->daemon);
-    assert(LIST_EMPTY(&server->connections));
+    assert(TAILQ_EMPTY(&server->connections));
+    while (server->leaving_len > 0) {
+        tls_keys_free(server->leaving[--server->leaving_len]);
+    }
+    tls_keys_free(server->keys);
     free(server);
 }
