@@ -11,6 +11,10 @@
 #include "controller/cluster/complaints.h"
 #include "controller/cluster/keys.h"
 
+#define PEM_SIZE (256u << 10) /* a system's whole list of CAs */
+
+const char *const api_role_names[] = {"read", "operate", "guard", NULL};
+
 /* clang-format off */
 static const struct key rows[] = {
     { "id", KEY_NAME, KEY_FIELD(local_config, id),
@@ -45,6 +49,19 @@ static const struct key rows[] = {
       .help = "The unix socket." },
     { "listen.group", KEY_TEXT, KEY_FIELD(local_config, socket_group), .min = 1, .absent = "",
       .help = "The group that may use it, beside root." },
+    { "api", KEY_SECTION, .absent = "{}", .help = "The same over HTTPS, for clients with certificates. Off without these five keys." },
+    { "api.listen", KEY_ENDPOINT, KEY_FIELD(local_config, api_listen), .absent = "",
+      .help = "Where it listens, and what `failoverctl --url` and the other programs are told." },
+    { "api.cert", KEY_PATH, KEY_FIELD(local_config, api_cert), .absent = "",
+      .help = "The file of its certificate, with those between it and its CA." },
+    { "api.key", KEY_PATH, KEY_FIELD(local_config, api_key), .absent = "",
+      .help = "The file of its private key, mode 0600 or 0640. SIGHUP reads all three files again." },
+    { "api.client_ca", KEY_PATH, KEY_FIELD(local_config, api_client_ca), .absent = "",
+      .help = "The file of the CAs that clients' certificates must come from." },
+    { "api.allow", KEY_MAP, KEY_ITEMS(local_config, api_allowed, api_allowed_len), .items_min = 1, .absent = "",
+      .help = "Who may ask: the common names of clients' certificates. Nobody else." },
+    { "api.allow.*", KEY_ENUM, KEY_FIELD(local_allowed_def, role), .names = api_role_names,
+      .help = "`read` asks everything, `operate` orders too, `guard` is for failover-guard alone." },
 };
 /* clang-format on */
 
@@ -144,6 +161,49 @@ static void relate_commands(const struct local_config *config, const struct tree
     }
 }
 
+/* All of them or none: the first that is there names each that is not. */
+static void relate_api(const struct local_config *config, const struct tree_node *tree,
+                       struct complaints *complaints)
+{
+    static const char *const names[] = {"listen", "cert", "key", "client_ca", "allow"};
+    const struct tree_node *api = tree_at(tree, "api");
+    const char *first = NULL;
+    char path[64];
+    char text[128];
+    for (size_t i = 0; i < sizeof names / sizeof *names && first == NULL; i++) {
+        first = tree_at(api, names[i]) != NULL ? names[i] : NULL;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names && first != NULL; i++) {
+        if (tree_at(api, names[i]) == NULL) {
+            snprintf(path, sizeof path, "api.%s", first);
+            snprintf(text, sizeof text, "api.%s is missing; the five keys of api belong together",
+                     names[i]);
+            say(complaints, tree_at(api, first), path, text);
+        }
+    }
+    const struct tree_node *listen_at = tree_at(api, "listen");
+    if (config->api_listen[0] == '/') {
+        say(complaints, listen_at, "api.listen", "must be an address:port: it is told to clients");
+    }
+}
+
+/* "cert:NAME" must fit where a person's name is kept. */
+static void relate_allowed(const struct local_config *config, const struct tree_node *tree,
+                           struct complaints *complaints)
+{
+    for (int i = 0; i < config->api_allowed_len; i++) {
+        const char *name = config->api_allowed[i].name;
+        const struct tree_node *node = tree_at(tree_at(tree_at(tree, "api"), "allow"), name);
+        if (node != NULL && strlen(name) > NAME_SIZE - sizeof "cert:") {
+            char path[NAME_SIZE + 16];
+            snprintf(path, sizeof path, "api.allow.%s", name);
+            complain(complaints, COMPLAINT_ERROR, node->key_line, node->key_column, path,
+                     "a certificate's name has at most %d bytes here, this one has %zu",
+                     (int)(NAME_SIZE - sizeof "cert:"), strlen(name));
+        }
+    }
+}
+
 /* ---- The door
  * --------------------------------------------------------------------------------------------- */
 
@@ -153,6 +213,8 @@ static void relate(void *root, const struct tree_node *tree, struct complaints *
     relate_etcd(config, tree, complaints);
     relate_secrets(config, tree, complaints);
     relate_commands(config, tree, complaints);
+    relate_api(config, tree, complaints);
+    relate_allowed(config, tree, complaints);
 }
 
 int local_read(const char *text, size_t len, struct local_config *ret_config,
@@ -280,6 +342,40 @@ const struct local_command_def *local_command(const struct local_config *config,
     for (int i = 0; i < config->commands_len; i++) {
         if (strcmp(config->commands[i].name, name) == 0) {
             return &config->commands[i];
+        }
+    }
+    return NULL;
+}
+
+int local_pem(const char *path, bool private, char **ret_text, struct err *ret_err)
+{
+    char *text = calloc(1, PEM_SIZE);
+    size_t len = 0;
+    struct stat status = {0};
+    if (text == NULL) {
+        abort();
+    }
+    int result = read_file(path, text, PEM_SIZE, &len, &status, ret_err);
+    if (result == 0 && private) {
+        result = check_owner(path, &status, ret_err);
+    }
+    if (result == 0 && strlen(text) != len) {
+        result = err_set(ret_err, ERR_INVALID, "%s: holds a NUL byte", path);
+    }
+    if (result < 0) {
+        explicit_bzero(text, PEM_SIZE);
+        free(text);
+        return -1;
+    }
+    *ret_text = text;
+    return 0;
+}
+
+const struct local_allowed_def *local_allowed(const struct local_config *config, const char *name)
+{
+    for (int i = 0; i < config->api_allowed_len; i++) {
+        if (strcmp(config->api_allowed[i].name, name) == 0) {
+            return &config->api_allowed[i];
         }
     }
     return NULL;

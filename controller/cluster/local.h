@@ -14,7 +14,9 @@
 #define LOCAL_SECRETS_MAX   16
 #define LOCAL_COMMANDS_MAX  16
 #define LOCAL_ARGS_MAX      12
+#define LOCAL_ALLOWED_MAX   64
 #define LOCAL_PATH_SIZE     256
+#define LOCAL_LISTEN_SIZE   108
 #define SECRET_SIZE         4096
 
 struct local_secret_def {
@@ -26,6 +28,20 @@ struct local_command_def {
     char name[NAME_SIZE];
     char args[LOCAL_ARGS_MAX][LOCAL_PATH_SIZE];
     int args_len;
+};
+
+/* What a client of the HTTPS API may do. On the unix socket everybody operates. */
+enum api_role {
+    ROLE_READ,    /* every question */
+    ROLE_OPERATE, /* and every order */
+    ROLE_GUARD,   /* what a failover-guard needs, and nothing of operators */
+};
+#define ROLES 3
+extern const char *const api_role_names[];
+
+struct local_allowed_def {
+    char name[NAME_SIZE]; /* the certificate's common name */
+    int32_t role;         /* enum api_role */
 };
 
 struct local_config {
@@ -42,6 +58,10 @@ struct local_config {
     int commands_len;
     char socket[108];
     char socket_group[NAME_SIZE];
+    char api_listen[LOCAL_LISTEN_SIZE]; /* "": no HTTPS, and the rest of it is not there either */
+    char api_cert[LOCAL_PATH_SIZE], api_key[LOCAL_PATH_SIZE], api_client_ca[LOCAL_PATH_SIZE];
+    struct local_allowed_def api_allowed[LOCAL_ALLOWED_MAX];
+    int api_allowed_len;
 };
 
 int local_read(const char *text, size_t len, struct local_config *ret_config,
@@ -50,6 +70,11 @@ int local_read_file(const char *path, struct local_config *ret_config,
                     struct complaints *complaints, struct err *ret_err);
 int local_secret(const struct local_config *config, const char *name, char ret_text[SECRET_SIZE],
                  struct err *ret_err);
+/* A file of PEM: its whole text, to be wiped and freed. A private one must be closed to others, as
+ * a secret is. */
+int local_pem(const char *path, bool private, char **ret_text, struct err *ret_err);
+/* NULL if the name is not allowed. */
+const struct local_allowed_def *local_allowed(const struct local_config *config, const char *name);
 /* NULL if there is none of that name. */
 const struct local_command_def *local_command(const struct local_config *config, const char *name);
 

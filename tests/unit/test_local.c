@@ -31,7 +31,13 @@ static const char good[] = "id: ops1\n"                                         
                            "secrets: { store: /etc/store }\n"                    /* 10 */
                            "commands:\n"                                         /* 11 */
                            "  oncall: [/bin/page, --severity, critical, \"\"]\n" /* 12 */
-                           "listen: { group: failover }\n";                      /* 13 */
+                           "listen: { group: failover }\n"                       /* 13 */
+                           "api:\n"                                              /* 14 */
+                           "  listen: \"[2001:db8::1]:8443\"\n"                  /* 15 */
+                           "  cert: /etc/api.pem\n"                              /* 16 */
+                           "  key: /etc/api.key\n"                               /* 17 */
+                           "  client_ca: /etc/clients.pem\n"                     /* 18 */
+                           "  allow: { ann: operate, pay-east: guard }\n";       /* 19 */
 
 struct fixture {
     struct local_config config;
@@ -119,6 +125,32 @@ static void everything_that_can_be_set_is_read(void **state)
     assert_string_equal(f->config.etcd_password, "store");
     assert_int_equal(f->config.commands[0].args_len, 4);
     assert_string_equal(f->config.commands[0].args[3], "");
+    assert_string_equal(f->config.api_listen, "[2001:db8::1]:8443");
+    assert_string_equal(f->config.api_key, "/etc/api.key");
+    assert_int_equal(local_allowed(&f->config, "ann")->role, ROLE_OPERATE);
+    assert_int_equal(local_allowed(&f->config, "pay-east")->role, ROLE_GUARD);
+    assert_null(local_allowed(&f->config, "bob"));
+}
+
+static void a_private_key_is_closed_to_others_and_a_certificate_need_not_be(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    char *text = NULL;
+    write_file(f, "PEM\n", 4, 0644);
+    assert_int_equal(local_pem(f->path, true, &text, &err), -1);
+    assert_int_equal(err.code, ERR_REFUSED);
+    assert_int_equal(local_pem(f->path, false, &text, &err), 0);
+    assert_string_equal(text, "PEM\n");
+    free(text);
+    write_file(f, "PEM\n", 4, 0640);
+    assert_int_equal(local_pem(f->path, true, &text, &err), 0);
+    free(text);
+    write_file(f, "P\0M", 3, 0600);
+    assert_int_equal(local_pem(f->path, true, &text, &err), -1);
+    assert_int_equal(truncate(f->path, 1 << 20), 0);
+    assert_int_equal(local_pem(f->path, true, &text, &err), -1);
+    assert_int_equal(err.code, ERR_LIMIT);
 }
 
 /* clang-format off */
@@ -132,7 +164,7 @@ static void mistakes_are_told_with_their_places(void **state)
          "f:1:1: error: id: missing; needed is a name: a-z, 0-9, '.', '_', '-' inside, at most 63 characters. This controller's name; another one than the other's.\n"},
         {"cluster: shop", "clustre: shop",
          "f:1:1: error: cluster: missing; needed is a name: a-z, 0-9, '.', '_', '-' inside, at most 63 characters. The cluster's name, as in its definition.\n"
-         "f:2:1: error: clustre: unknown key; is \"cluster\" meant? Allowed are id, cluster, etcd, secrets, commands, listen\n"},
+         "f:2:1: error: clustre: unknown key; is \"cluster\" meant? Allowed are id, cluster, etcd, secrets, commands, listen, api\n"},
         {"[\"https://e1:2379\"]", "[]",
          "f:4:14: error: etcd.endpoints: found 0 entries, allowed are 1 to 8\n"
          "f:5:7: error: etcd.ca: certificates need https:// endpoints, and etcd.endpoints has none\n"},
@@ -157,6 +189,20 @@ static void mistakes_are_told_with_their_places(void **state)
          "f:12:11: error: commands.oncall: found \"/bin/page\", allowed is a list of 1 to 12, each one line of 0 to 255 bytes\n"},
         {"group: failover", "socket: run/x",
          "f:13:19: error: listen.socket: found \"run/x\", allowed is a path from /, at most 107 bytes\n"},
+        {"  key: /etc/api.key\n", "",
+         "f:15:11: error: api.listen: api.key is missing; the five keys of api belong together\n"},
+        {"  listen: \"[2001:db8::1]:8443\"\n", "",
+         "f:15:9: error: api.cert: api.listen is missing; the five keys of api belong together\n"},
+        {"  allow: { ann: operate, pay-east: guard }\n", "",
+         "f:15:11: error: api.listen: api.allow is missing; the five keys of api belong together\n"},
+        {"[2001:db8::1]:8443", "/run/api",
+         "f:15:11: error: api.listen: must be an address:port: it is told to clients\n"},
+        {"[2001:db8::1]:8443", "0.0.0.0:8443",
+         "f:15:11: error: api.listen: found \"0.0.0.0:8443\", allowed is address:port, [v6 address]:port, or a socket's path of at most 107 bytes\n"},
+        {"ann: operate", "ann: operat",
+         "f:19:17: error: api.allow.ann: found \"operat\", allowed is one of read, operate, guard\n"},
+        {"ann: operate", "a1234567890123456789012345678901234567890123456789012345678: read",
+         "f:19:12: error: api.allow.a1234567890123456789012345678901234567890123456789012345678: a certificate's name has at most 58 bytes here, this one has 59\n"},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         const char *at = strstr(good, mistakes[i].from);
@@ -314,6 +360,8 @@ static void a_wounded_file_is_refused_whole_or_read_whole(void **state)
             for (int k = 0; k < c->commands_len; k++) {
                 assert_true(c->commands[k].args_len >= 1 && c->commands[k].args[0][0] == '/');
             }
+            assert_true((c->api_listen[0] == '\0') == (c->api_key[0] == '\0'));
+            assert_true((c->api_listen[0] == '\0') == (c->api_allowed_len == 0));
             for (int k = 0; k < c->secrets_len; k++) {
                 assert_true(c->secrets[k].name[0] != '\0' && c->secrets[k].path[0] == '/');
             }
@@ -332,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_example_is_read),
         TEST(everything_that_can_be_set_is_read),
+        TEST(a_private_key_is_closed_to_others_and_a_certificate_need_not_be),
         TEST(mistakes_are_told_with_their_places),
         TEST(a_file_that_cannot_be_read_says_why),
         TEST(a_secret_is_its_file_without_the_last_newline),
