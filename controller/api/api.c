@@ -1,5 +1,6 @@
 #include "controller/api/api.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -20,8 +21,10 @@
 const char *const api_write_state_names[] = {"pending", "stored", "failed", "unknown", NULL};
 
 struct api {
+    struct loop *loop;
     struct api_backend backend;
     struct server *server;
+    struct server *https; /* or NULL */
     struct kept kept;
     struct api_config config; /* yaml: owned copy, or NULL: none stored */
     char *yaml;
@@ -36,6 +39,8 @@ struct visit {
     const char *rest; /* the path after the route's prefix */
     const char *body;
     size_t body_len;
+    struct server_peer peer;
+    enum api_role role;
 };
 
 /* ---- answers ---- */
@@ -92,6 +97,51 @@ static void name_user(uid_t uid, char ret_name[NAME_SIZE])
     (void)fclose(file);
 }
 
+#define WHO_SIZE (sizeof "cert:" + SERVER_NAME_SIZE)
+static void name_peer(const struct visit *visit, char ret_who[WHO_SIZE])
+{
+    if (visit->peer.name[0] != '\0') {
+        (void)snprintf(ret_who, WHO_SIZE, "cert:%s", visit->peer.name);
+        return;
+    }
+    char name[NAME_SIZE];
+    name_user(visit->peer.uid, name);
+    (void)snprintf(ret_who, WHO_SIZE, "%s", name);
+}
+
+/* Refused for who it is, and told to the backend, so that somebody can see who tries what. */
+static void forbid(struct visit *visit, const char *why)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    char who[WHO_SIZE];
+    if (backend->refused != NULL) {
+        name_peer(visit, who);
+        backend->refused(backend->arg, who, why);
+    }
+    refuse(visit, 403, "%s", why);
+}
+
+static bool may_come_in(struct visit *visit)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    char why[ERR_TEXT_MAX];
+    visit->peer = server_peer(visit->call);
+    visit->role = ROLE_OPERATE; /* the kernel let it in */
+    if (!visit->peer.known) {
+        refuse(visit, 403, "the kernel does not say who asks; use the controller's unix socket");
+        return false;
+    }
+    if (visit->peer.name[0] != '\0' &&
+        !backend->allowed(backend->arg, visit->peer.name, &visit->role)) {
+        (void)snprintf(why, sizeof why,
+                       "the certificate's name \"%s\" is not in this controller's api.allow",
+                       visit->peer.name);
+        forbid(visit, why);
+        return false;
+    }
+    return true;
+}
+
 static void new_id(const char *prefix, char ret_id[ID_SIZE])
 {
     unsigned char random[8];
@@ -106,6 +156,22 @@ static void new_id(const char *prefix, char ret_id[ID_SIZE])
 }
 
 /* ---- reading ---- */
+
+static void get_me(struct visit *visit)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    struct status_extra extra = {0};
+    char who[WHO_SIZE];
+    backend->extra(backend->arg, &extra);
+    name_peer(visit, who);
+    json_t *out = json_object();
+    json_object_set_new(out, "who", words_text(who));
+    json_object_set_new(out, "role", json_string(api_role_names[visit->role]));
+    json_object_set_new(out, "controller",
+                        status_controller(&extra, backend->core(backend->arg)->leading));
+    json_object_set_new(out, "leader", status_leader(&extra));
+    answer(visit, 200, out);
+}
 
 static void get_status(struct visit *visit)
 {
@@ -393,15 +459,12 @@ static void get_plan(struct visit *visit)
 
 /* ---- writing ---- */
 
-static bool peer_name(struct visit *visit, char ret_who[NAME_SIZE])
+/* As it is recorded. Only names that fit are allowed in (local.h). */
+static void asker(const struct visit *visit, char ret_who[NAME_SIZE])
 {
-    struct server_peer peer = server_peer(visit->call);
-    if (!peer.known) {
-        refuse(visit, 403, "the kernel does not say who asks; use the controller's unix socket");
-        return false;
-    }
-    name_user(peer.uid, ret_who);
-    return true;
+    char who[WHO_SIZE];
+    name_peer(visit, who);
+    (void)snprintf(ret_who, NAME_SIZE, "%.*s", NAME_SIZE - 1, who);
 }
 
 static json_t *read_body(struct visit *visit, size_t limit)
@@ -482,9 +545,7 @@ static void post_request(struct visit *visit)
     struct request_record request;
     struct err err;
     char who[NAME_SIZE];
-    if (!peer_name(visit, who)) {
-        return;
-    }
+    asker(visit, who);
     json_t *body = read_body(visit, API_BODY_SMALL_MAX);
     if (body == NULL) {
         return;
@@ -587,9 +648,7 @@ static void post_config(struct visit *visit)
     char who[NAME_SIZE];
     struct ask_config ask;
     struct err err;
-    if (!peer_name(visit, who)) {
-        return;
-    }
+    asker(visit, who);
     json_t *body = read_body(visit, API_BODY_MAX);
     if (body == NULL) {
         return;
@@ -604,27 +663,34 @@ static void post_config(struct visit *visit)
 
 /* ---- routes ---- */
 
+#define MAY(role) (1u << (role))
+#define OPERATORS MAY(ROLE_OPERATE)
+#define READERS   (MAY(ROLE_READ) | OPERATORS)
+#define EVERYBODY (MAY(ROLE_GUARD) | READERS)
+
 /* clang-format off */
 static const struct route {
     const char *method;
     const char *path; /* with a "/" at its end: an id follows */
+    unsigned roles;   /* who may: MAY() bits */
     size_t body_max;
     void (*handle)(struct visit *visit);
 } routes[] = {
-    {"GET",  "/v1/status",     0,                  get_status},
-    {"GET",  "/v1/incidents",  0,                  get_incidents},
-    {"GET",  "/v1/incidents/", 0,                  get_incident},
-    {"GET",  "/v1/events",     0,                  get_events},
-    {"GET",  "/v1/requests/",  0,                  get_request},
-    {"POST", "/v1/requests",   API_BODY_SMALL_MAX, post_request},
-    {"GET",  "/v1/explain",    0,                  get_explain},
-    {"GET",  "/v1/plan",       0,                  get_plan},
-    {"GET",  "/v1/config",     0,                  get_config},
-    {"GET",  "/v1/history",    0,                  get_history},
-    {"GET",  "/v1/history/",   0,                  get_version},
-    {"POST", "/v1/config",     API_BODY_MAX,       post_config},
-    {"PUT",  "/v1/config",     API_BODY_MAX,       post_config},
-    {"GET",  "/v1/writes/",    0,                  get_write},
+    {"GET",  "/v1/me",         EVERYBODY, 0,                  get_me},
+    {"GET",  "/v1/status",     READERS,   0,                  get_status},
+    {"GET",  "/v1/incidents",  READERS,   0,                  get_incidents},
+    {"GET",  "/v1/incidents/", READERS,   0,                  get_incident},
+    {"GET",  "/v1/events",     READERS,   0,                  get_events},
+    {"GET",  "/v1/requests/",  READERS,   0,                  get_request},
+    {"POST", "/v1/requests",   OPERATORS, API_BODY_SMALL_MAX, post_request},
+    {"GET",  "/v1/explain",    READERS,   0,                  get_explain},
+    {"GET",  "/v1/plan",       READERS,   0,                  get_plan},
+    {"GET",  "/v1/config",     READERS,   0,                  get_config},
+    {"GET",  "/v1/history",    READERS,   0,                  get_history},
+    {"GET",  "/v1/history/",   READERS,   0,                  get_version},
+    {"POST", "/v1/config",     OPERATORS, API_BODY_MAX,       post_config},
+    {"PUT",  "/v1/config",     OPERATORS, API_BODY_MAX,       post_config},
+    {"GET",  "/v1/writes/",    READERS,   0,                  get_write},
 };
 /* clang-format on */
 enum { ROUTES_LEN = sizeof routes / sizeof *routes };
@@ -640,6 +706,18 @@ static bool path_matches(const struct route *route, struct visit *visit)
            strchr(visit->rest, '/') == NULL;
 }
 
+static bool role_may(struct visit *visit, const struct route *route)
+{
+    if ((route->roles & MAY(visit->role)) != 0) {
+        return true;
+    }
+    char why[ERR_TEXT_MAX];
+    (void)snprintf(why, sizeof why, "%s %s is not for the role \"%s\" of the certificate \"%s\"",
+                   route->method, route->path, api_role_names[visit->role], visit->peer.name);
+    forbid(visit, why);
+    return false;
+}
+
 static void dispatch(struct visit *visit)
 {
     char allowed[64] = "";
@@ -648,6 +726,9 @@ static void dispatch(struct visit *visit)
             continue;
         }
         if (strcmp(visit->method, routes[i].method) == 0) {
+            if (!role_may(visit, &routes[i])) {
+                return;
+            }
             if (visit->body_len > routes[i].body_max) {
                 refuse(visit, 413, "a body of %zu bytes, at most %zu are allowed here",
                        visit->body_len, routes[i].body_max);
@@ -677,11 +758,17 @@ static void on_request(void *arg, struct server_call *call, const char *method, 
                           .path = path,
                           .body = body,
                           .body_len = body_len};
-    if (!server_peer(call).known) {
-        refuse(&visit, 403, "the kernel does not say who asks; use the controller's unix socket");
-        return;
+    if (may_come_in(&visit)) {
+        dispatch(&visit);
     }
-    dispatch(&visit);
+}
+
+static void on_refused(void *arg, const char *from, const char *why)
+{
+    struct api *api = arg;
+    if (api->backend.refused != NULL) {
+        api->backend.refused(api->backend.arg, from, why);
+    }
 }
 
 /* ---- life ---- */
@@ -693,6 +780,7 @@ struct api *api_new(struct loop *loop, const struct api_options *options, struct
         err_set(ret_err, ERR_SYSTEM, "out of memory");
         return NULL;
     }
+    api->loop = loop;
     api->backend = options->backend;
     struct server_options server = {.unix_path = options->socket,
                                     .unix_group = options->socket_group,
@@ -708,11 +796,37 @@ struct api *api_new(struct loop *loop, const struct api_options *options, struct
     return api;
 }
 
+int api_https(struct api *api, const char *listen, struct tls_keys *keys, struct err *ret_err)
+{
+    assert(listen == NULL || api->backend.allowed != NULL);
+    server_free(api->https);
+    api->https = NULL;
+    if (listen == NULL) {
+        return 0;
+    }
+    struct server_options server = {.listen = listen,
+                                    .keys = keys,
+                                    .body_limit = API_BODY_MAX,
+                                    .connections_max = API_HTTPS_MAX,
+                                    .handler = on_request,
+                                    .refused = on_refused,
+                                    .arg = api};
+    api->https = server_new(api->loop, &server, ret_err);
+    return api->https == NULL ? -1 : 0;
+}
+
+void api_renew(struct api *api, struct tls_keys *keys)
+{
+    assert(api->https != NULL);
+    server_renew(api->https, keys);
+}
+
 void api_free(struct api *api)
 {
     if (api == NULL) {
         return;
     }
+    server_free(api->https);
     server_free(api->server);
     kept_done(&api->kept);
     free(api->yaml);

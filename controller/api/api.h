@@ -1,5 +1,6 @@
 /*
- * api.h - the controller's HTTP API over its unix socket, for failoverctl and scripts.
+ * api.h - the controller's HTTP API, for failoverctl and scripts: over its unix socket, and over
+ * HTTPS where that is switched on.
  *
  * It has no access to etcd. What it shows comes from the core, from the backend's extra(), and from
  * what the program feeds in as its watch delivers it (api_take_*). What it wants written it hands
@@ -7,6 +8,7 @@
  * by api_write_done(). So a handler never waits, and the caller asks again by id: an answer that
  * was lost changes nothing, since an id is written once only.
  *
+ *   GET  /v1/me                 {"who","role","controller","leader"}: who asks, as it is recorded
  *   GET  /v1/status             status.h
  *   GET  /v1/incidents          {"incidents":[...]} newest first, without their notes
  *   GET  /v1/incidents/ID       one; ID "latest" is the newest
@@ -30,12 +32,15 @@
  *   GET  /v1/writes/ID          {"id","state": pending|stored|failed|unknown,"revision","text"}
  *
  * Errors: {"error": TEXT, "allowed": [...]?} with 400 (the request is not well formed, or names
- * what does not exist), 403 (the peer is not known), 404, 405, 409 (the id is in use for something
- * else), 413 (too large), 503 (too many writes wait).
+ * what does not exist), 403 (not known, not allowed at all, or not allowed this), 404, 405, 409
+ * (the id is in use for something else), 413 (too large), 503 (too many writes wait).
  *
- * Who asked is the user that the kernel names for the socket's peer; nobody can say it in the body.
- * The user's name is read from /etc/passwd alone: a directory service must not be able to block
- * the loop that decides.
+ * Who asked is the user that the kernel names for the socket's peer, or "cert:NAME" by the
+ * certificate of an HTTPS connection (server.h); nobody can say it in the body. A user's name is
+ * read from /etc/passwd alone: a directory service must not be able to block the loop that decides.
+ * At the socket everybody who may connect operates; what a certificate's name may do is looked up
+ * at each request, reading included (roles: local.h). Who is not let in, or not allowed something,
+ * is told to the backend.
  *
  * Bounds: a body at most 512 KiB for /v1/config and 16 KiB elsewhere; API_WRITES_MAX writes,
  * API_REQUESTS_MAX requests and API_INCIDENTS_MAX incidents are kept, the oldest ended ones go.
@@ -51,6 +56,7 @@
 #include "controller/api/status.h"
 #include "controller/base/err.h"
 #include "controller/base/loop.h"
+#include "controller/cluster/local.h"
 #include "controller/cluster/records_json.h"
 
 #define API_BODY_MAX        (512u << 10)
@@ -58,9 +64,11 @@
 #define API_WRITES_MAX      64
 #define API_REQUESTS_MAX    256
 #define API_INCIDENTS_MAX   128
-#define API_CONNECTIONS_MAX 64
+#define API_CONNECTIONS_MAX 64 /* at the unix socket */
+#define API_HTTPS_MAX       48 /* over HTTPS */
 
 struct api;
+struct tls_keys;
 
 enum api_write_state {
     API_WRITE_PENDING, /* started, no answer yet */
@@ -96,6 +104,10 @@ struct api_backend {
      * end: api_write_done(api, id, ...). Copy what is needed; config lives during the call only.
      */
     void (*put_config)(void *arg, const char *id, const struct api_config *config);
+    /* May a certificate of this name come in, and as what? For HTTPS. */
+    bool (*allowed)(void *arg, const char *name, enum api_role *ret_role);
+    /* Somebody was refused: an address or "cert:NAME", and why. May be absent. */
+    void (*refused)(void *arg, const char *who, const char *why);
 };
 
 struct api_options {
@@ -106,6 +118,10 @@ struct api_options {
 
 struct api *api_new(struct loop *loop, const struct api_options *options, struct err *ret_err);
 void api_free(struct api *api);
+/* HTTPS at listen ("192.0.2.1:8443") with these keys (held), beside the socket; NULL ends it. */
+int api_https(struct api *api, const char *listen, struct tls_keys *keys, struct err *ret_err);
+/* Other keys from now on; requests that have begun are answered. */
+void api_renew(struct api *api, struct tls_keys *keys);
 
 /* From the watch, and for everything that was read at the start: repeat at will. */
 void api_take_request(struct api *api, const struct request_record *request);

@@ -13,6 +13,7 @@
 #include "controller/base/http.h"
 #include "controller/base/json.h"
 #include "tests/unit/shop_fixture.h"
+#include "tests/unit/tls_fixture.h"
 
 #define WITHIN_MS UINT64_C(20000)
 
@@ -71,6 +72,64 @@ static void put_config(void *arg, const char *id, const struct api_config *confi
     asked.revision = config->revision;
 }
 
+/* Over HTTPS: with this certificate; NULL: at the socket. */
+static const char *as;
+static char https[32];
+static char last_refusal[512];
+
+static bool allowed(void *arg, const char *name, enum api_role *ret_role)
+{
+    (void)arg;
+    static const struct {
+        const char *name;
+        enum api_role role;
+    } names[] = {{"ann", ROLE_OPERATE}, {"grafana", ROLE_READ}, {"pay-east", ROLE_GUARD}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i].name) == 0) {
+            *ret_role = names[i].role;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void refused(void *arg, const char *who, const char *why)
+{
+    (void)arg;
+    snprintf(last_refusal, sizeof last_refusal, "%s: %s", who, why);
+}
+
+static int make_certificates(void **state)
+{
+    (void)state;
+    tls_begin();
+    tls_make_ca("ca");
+    tls_make("server", "ca", "/O=Shop/CN=ops2", "serverAuth", 90);
+    tls_make("ann", "ca", "/O=Shop/CN=ann", "clientAuth", 90);
+    tls_make("grafana", "ca", "/O=Shop/CN=grafana", "clientAuth", 90);
+    tls_make("pay-east", "ca", "/O=Shop/CN=pay-east", "clientAuth", 90);
+    tls_make("eve", "ca", "/O=Shop/CN=eve", "clientAuth", 90);
+    return 0;
+}
+
+static int remove_certificates(void **state)
+{
+    (void)state;
+    tls_end();
+    return 0;
+}
+
+static void serve_https(void)
+{
+    struct err err = {0};
+    struct tls_keys *keys = tls_keys_of("server", "ca.pem");
+    snprintf(https, sizeof https, "127.0.0.1:%d", tls_free_port());
+    if (api_https(api, https, keys, &err) < 0) {
+        fail_msg("%s", err.text);
+    }
+    tls_keys_free(keys);
+}
+
 static int set_up(void **state)
 {
     struct err err = {0};
@@ -87,7 +146,11 @@ static int set_up(void **state)
                                   .backend = {.core = give_core,
                                               .extra = give_extra,
                                               .put_request = put_request,
-                                              .put_config = put_config}};
+                                              .put_config = put_config,
+                                              .allowed = allowed,
+                                              .refused = refused}};
+    as = NULL;
+    last_refusal[0] = '\0';
     api = api_new(loop, &options, &err);
     if (api == NULL) {
         fail_msg("%s", err.text);
@@ -132,10 +195,19 @@ static int ask_bytes(const char *method, const char *url_path, const char *body,
     char url[256];
     json_decref(latest.body);
     latest = (struct answer){0};
-    snprintf(url, sizeof url, "http://failoverd%s", url_path);
+    char cert[40];
+    char key[40];
+    snprintf(cert, sizeof cert, "%s.pem", as != NULL ? as : "");
+    snprintf(key, sizeof key, "%s.key", as != NULL ? as : "");
+    struct http_tls tls = {
+        .ca_file = tls_path("ca.pem"), .cert_file = tls_path(cert), .key_file = tls_path(key)};
+    snprintf(url, sizeof url, "%s%s%s", as != NULL ? "https://" : "http://",
+             as != NULL ? https : "failoverd", url_path);
     struct http_request request = {.method = method,
                                    .url = url,
-                                   .unix_socket = path,
+                                   .unix_socket = as != NULL ? NULL : path,
+                                   .tls = as != NULL ? &tls : NULL,
+                                   .fresh = as != NULL, /* each name has its own connection */
                                    .body = body,
                                    .body_len = body_len,
                                    .deadline_ms = WITHIN_MS,
@@ -567,6 +639,105 @@ static void a_definition_needs_a_reason_and_a_text(void **state)
     assert_int_equal(asked.configs, 0);
 }
 
+/* ---- over HTTPS ---- */
+
+static void a_certificate_that_may_operate_is_recorded_by_its_name(void **state)
+{
+    (void)state;
+    serve_https();
+    as = "ann";
+    assert_int_equal(get("/v1/status"), 200);
+    assert_int_equal(get("/v1/me"), 200);
+    assert_string_equal(text("who"), "cert:ann");
+    assert_string_equal(text("role"), "operate");
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"pause\",\"group\":\"shop\","
+                                          "\"reason\":\"works\"}"),
+                     202);
+    assert_string_equal(asked.request.who, "cert:ann");
+    as = NULL; /* the socket is served beside it */
+    assert_int_equal(get("/v1/me"), 200);
+    assert_string_equal(text("role"), "operate");
+}
+
+static void a_certificate_that_may_read_cannot_order(void **state)
+{
+    (void)state;
+    serve_https();
+    as = "grafana";
+    assert_int_equal(get("/v1/status"), 200);
+    assert_int_equal(get("/v1/events"), 200);
+    assert_int_equal(post("/v1/requests", "{\"kind\":\"pause\",\"group\":\"shop\","
+                                          "\"reason\":\"works\"}"),
+                     403);
+    says("POST /v1/requests is not for the role \"read\"");
+    assert_int_equal(post("/v1/config", "{}"), 403);
+    assert_int_equal(ask("PUT", "/v1/config", "{}"), 403);
+    assert_int_equal(asked.requests + asked.configs, 0);
+    assert_non_null(strstr(last_refusal, "cert:grafana: PUT /v1/config"));
+}
+
+static void a_guard_is_told_nothing_of_operators(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/v1/status",
+                                        "/v1/incidents",
+                                        "/v1/incidents/latest",
+                                        "/v1/events",
+                                        "/v1/requests/req-0000000000000000",
+                                        "/v1/explain?group=shop",
+                                        "/v1/plan?group=shop",
+                                        "/v1/config",
+                                        "/v1/history",
+                                        "/v1/history/0",
+                                        "/v1/writes/req-0000000000000000"};
+    serve_https();
+    as = "pay-east";
+    assert_int_equal(get("/v1/me"), 200);
+    assert_string_equal(text("role"), "guard");
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        if (get(paths[i]) != 403) {
+            fail_msg("a guard may ask %s", paths[i]);
+        }
+    }
+    assert_int_equal(post("/v1/requests", "{}"), 403);
+    assert_int_equal(post("/v1/config", "{}"), 403);
+}
+
+static void a_name_that_is_not_allowed_reaches_nothing(void **state)
+{
+    (void)state;
+    serve_https();
+    as = "eve";
+    assert_int_equal(get("/v1/me"), 403);
+    says("\"eve\" is not in this controller's api.allow");
+    assert_string_equal(last_refusal,
+                        "cert:eve: the certificate's name \"eve\" is not in this controller's "
+                        "api.allow");
+    assert_int_equal(get("/v1/status"), 403);
+    assert_int_equal(get("/v1/nothing"), 403);
+    assert_int_equal(post("/v1/requests", "{}"), 403);
+    assert_int_equal(asked.requests, 0);
+}
+
+static void https_can_be_ended_and_begun_again(void **state)
+{
+    (void)state;
+    serve_https();
+    as = "ann";
+    assert_int_equal(get("/v1/me"), 200);
+    assert_int_equal(api_https(api, NULL, NULL, NULL), 0);
+    assert_int_equal(get("/v1/me"), -1);
+    serve_https();
+    assert_int_equal(get("/v1/me"), 200);
+    struct err err = {0};
+    struct tls_keys *keys = tls_keys_of("server", "ca.pem");
+    assert_int_equal(api_https(api, "192.0.2.1:8443", keys, &err), -1); /* not of this machine */
+    assert_int_equal(err.code, ERR_SYSTEM);
+    tls_keys_free(keys);
+    as = NULL;
+    assert_int_equal(get("/v1/me"), 200);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, forget)
 
 int main(void)
@@ -592,6 +763,11 @@ int main(void)
         TEST(the_stored_definition_is_shown_as_it_was_taken),
         TEST(a_definition_with_errors_is_refused_with_every_complaint),
         TEST(a_definition_needs_a_reason_and_a_text),
+        TEST(a_certificate_that_may_operate_is_recorded_by_its_name),
+        TEST(a_certificate_that_may_read_cannot_order),
+        TEST(a_guard_is_told_nothing_of_operators),
+        TEST(a_name_that_is_not_allowed_reaches_nothing),
+        TEST(https_can_be_ended_and_begun_again),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
 }
