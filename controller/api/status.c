@@ -14,6 +14,11 @@ json_t *status_controller(const struct status_extra *extra, bool leading)
     json_object_set_new(out, "version", words_text(extra->version));
     json_object_set_new(out, "leading", json_boolean(leading));
     json_object_set_new(out, "started", words_wall(extra->started_wall_ms));
+    json_t *warnings = json_array();
+    for (int i = 0; i < STATUS_WARNINGS_MAX && extra->warnings[i] != NULL; i++) {
+        json_array_append_new(warnings, words_text(extra->warnings[i]));
+    }
+    json_object_set_new(out, "warnings", warnings);
     return out;
 }
 

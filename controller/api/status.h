@@ -9,7 +9,7 @@
  * long a state has lasted); `at`, `since` and `started` are texts in UTC for people. The shape,
  * `schema` 1, only ever grows:
  *
- *   controller {id, version, leading, started}   leader {id|null, term}
+ *   controller {id, version, leading, started, warnings [text]}   leader {id|null, term}
  *   etcd {reachable, age_ms|null, bytes|null, quota_bytes, problem|null}   config {revision}
  *   controllers [{id, present, age_ms, version, config_revision, leading, blind}]
  *   groups [{name, home, active, automatic, paused {by, reason, since}|null, databases [...],
@@ -38,6 +38,8 @@
 #include "controller/api/events.h"
 #include "controller/core/core.h"
 
+#define STATUS_WARNINGS_MAX 8
+
 struct status_extra {
     uint64_t now_ms; /* CLOCK_BOOTTIME */
     int64_t wall_ms;
@@ -46,13 +48,14 @@ struct status_extra {
     int64_t started_wall_ms;
     const char *leader; /* known from the store; NULL: none, or not known */
     int64_t leader_term;
-    bool etcd_reachable;         /* the latest operation was answered */
-    uint64_t etcd_seen_ms;       /* when it last answered (boot time); 0: never */
-    int64_t etcd_bytes;          /* of its database; -1: not known */
-    uint64_t etcd_quota_bytes;   /* beyond it etcd takes no writes */
-    const char *etcd_problem;    /* why nothing can be recorded there; NULL: it can */
-    int64_t config_revision;     /* of the definition in the store; 0: none */
-    const struct events *events; /* or NULL */
+    bool etcd_reachable;                       /* the latest operation was answered */
+    uint64_t etcd_seen_ms;                     /* when it last answered (boot time); 0: never */
+    int64_t etcd_bytes;                        /* of its database; -1: not known */
+    uint64_t etcd_quota_bytes;                 /* beyond it etcd takes no writes */
+    const char *etcd_problem;                  /* why nothing can be recorded there; NULL: it can */
+    int64_t config_revision;                   /* of the definition in the store; 0: none */
+    const struct events *events;               /* or NULL */
+    const char *warnings[STATUS_WARNINGS_MAX]; /* about this controller; NULL ends */
 };
 
 /* The caller owns the result. */

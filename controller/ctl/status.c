@@ -306,6 +306,11 @@ static void print_status(const struct page *page, const json_t *status)
     page_print(page, TONE_PLAIN, "\n");
     print_latest(page, status);
     print_controllers(page, status);
+    json_array_foreach(json_object_get(controller, "warnings"), index, group)
+    {
+        page_print(page, TONE_WARN, "%s: %s\n", member_text(controller, "id", "?"),
+                   json_string_value(group));
+    }
     page_print(page, TONE_PLAIN, "as %s sees it at %s%s\n", member_text(controller, "id", "?"),
                member_text(status, "at", "?"),
                member_true(controller, "leading") ? "" : " (it follows; the leader decides)");

@@ -13,6 +13,7 @@
  *   probing.c  probes of instances and services, on their schedules
  *   acting.c   fencing levels, promotions, routes, calls
  *   serving.c  the API's backend
+ *   https.c    the API over HTTPS: keys, and what ends soon
  *   notify.c   what systemd is told
  *   reload.c   the local file, read again
  */
@@ -86,6 +87,21 @@ struct proxy_run {
     int wishes_len;
 };
 
+struct ending {     /* of a certificate */
+    int said;       /* how near its end was when it was last looked at */
+    char text[256]; /* "": far */
+};
+enum { ENDINGS = 4 };
+
+struct https {
+    struct timer *timer;
+    char listening[LOCAL_LISTEN_SIZE]; /* "": it is not served */
+    char trouble[320];                 /* "": none; else it is tried again */
+    struct ending endings[ENDINGS];
+    uint64_t refused_ms;   /* up to when the log has had its lines about who was refused */
+    unsigned refused_more; /* without a line since the latest */
+};
+
 struct daemon {
     struct local_config *local;  /* the main's; daemon_reload() changes it */
     char prefix[NAME_SIZE + 16]; /* "/failover/<cluster>/" */
@@ -95,6 +111,7 @@ struct daemon {
     struct election *election;
     struct etcd_watch *watch;
     struct api *api;
+    struct https https;
     struct events *events;
     struct core *core;
     struct core_effects *effects;
@@ -238,6 +255,13 @@ void acting_tidy(struct daemon *d); /* frees what ended, outside of its own call
 /* serving.c */
 int serving_start(struct daemon *d, struct err *ret_err);
 void serving_stop(struct daemon *d);
+
+/* https.c */
+void https_start(struct daemon *d); /* also: read everything again */
+void https_stop(struct daemon *d);
+bool https_allowed(void *daemon, const char *name, enum api_role *ret_role);
+void https_refused(void *daemon, const char *who, const char *why);
+void https_warnings(struct daemon *d, const char *ret_warnings[STATUS_WARNINGS_MAX]);
 
 /* The target of a database's instance; `secret` receives the password and must outlive the target's
  * use. */

@@ -4,9 +4,9 @@
  * Commands and secrets are looked up at each use, so the new ones count from then on. Probes keep
  * the password that they were made with, and are made anew, but not while anything moves: a
  * failover needs their memory. etcd's endpoints, user and password count from the next call on, and
- * leadership is kept where the same cluster answers there. Who we are, what certificates we show
- * and where we listen are fixed for this life; a restart is cheap, since the other controller takes
- * over at once.
+ * leadership is kept where the same cluster answers there. Of HTTPS everything is taken anew, since
+ * certificates are short-lived. Who we are, what certificates we show to etcd and where our socket
+ * is are fixed for this life; a restart is cheap, since the other controller takes over at once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +70,13 @@ static void take(struct daemon *d, const struct local_config *next)
     memcpy(d->local->commands, next->commands, sizeof next->commands);
     d->local->commands_len = next->commands_len;
     take_etcd(d, next);
+    memcpy(d->local->api_listen, next->api_listen, sizeof next->api_listen);
+    memcpy(d->local->api_cert, next->api_cert, sizeof next->api_cert);
+    memcpy(d->local->api_key, next->api_key, sizeof next->api_key);
+    memcpy(d->local->api_client_ca, next->api_client_ca, sizeof next->api_client_ca);
+    memcpy(d->local->api_allowed, next->api_allowed, sizeof next->api_allowed);
+    d->local->api_allowed_len = next->api_allowed_len;
+    https_start(d);
     d->probes_stale = true;
     log_line(LOG_LEVEL_INFO, "the local file is read again: its commands and secrets count now",
              NULL);

@@ -44,6 +44,7 @@ static void backend_extra(void *arg, struct status_extra *ret_extra)
         .config_revision = d->config_revision,
         .events = d->events,
     };
+    https_warnings(d, ret_extra->warnings);
     ret_extra->etcd_reachable =
         health.answered_ms != 0 && ret_extra->now_ms - health.answered_ms < REACHABLE_MS;
     ret_extra->etcd_bytes = d->store_bytes;
@@ -67,14 +68,21 @@ int serving_start(struct daemon *d, struct err *ret_err)
                     .extra = backend_extra,
                     .config = backend_config,
                     .put_request = store_put_request,
-                    .put_config = store_put_config},
+                    .put_config = store_put_config,
+                    .allowed = https_allowed,
+                    .refused = https_refused},
     };
     d->api = api_new(d->loop, &options, ret_err);
-    return d->api == NULL ? -1 : 0;
+    if (d->api == NULL) {
+        return -1;
+    }
+    https_start(d);
+    return 0;
 }
 
 void serving_stop(struct daemon *d)
 {
+    https_stop(d);
     if (d->api != NULL) {
         api_free(d->api);
         d->api = NULL;

@@ -477,7 +477,12 @@ char *store_encode_view(struct daemon *d, size_t *ret_len)
     core_view(d->core, clock_now_ms(), view);
     view->started_wall_ms = (uint64_t)d->started_wall_ms;
     snprintf(view->version, sizeof view->version, "%s", FAILOVER_VERSION);
-    snprintf(view->api, sizeof view->api, "%s", d->local->socket);
+    /* Where others reach it: over HTTPS; without that, only who is on the same machine does. */
+    if (d->https.listening[0] != '\0') {
+        snprintf(view->api, sizeof view->api, "https://%.100s", d->https.listening);
+    } else {
+        snprintf(view->api, sizeof view->api, "%s", d->local->socket);
+    }
     char *text = controller_record_encode(view, ret_len);
     free(view);
     return text;
