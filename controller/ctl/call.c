@@ -15,7 +15,8 @@
 struct caller {
     struct loop *loop;
     struct http *http;
-    int first; /* the socket that answered last */
+    int first;        /* the address that answered last */
+    unsigned greeted; /* bits: those that have answered over HTTPS */
     bool done;
     struct call_answer *answer;
 };
@@ -71,17 +72,32 @@ static void clean(json_t *value)
 }
 
 /* What the operator can do about it, rather than what the HTTP client tried. */
+static const char *hint_at_socket(const char *path, const struct http_answer *http)
+{
+    if (!http->sent && access(path, F_OK) != 0) {
+        return "there is no such socket; is failoverd running here?";
+    }
+    if (!http->sent && access(path, R_OK | W_OK) != 0) {
+        return "not allowed; only root and the socket's group may ask";
+    }
+    return http->refused ? "nobody listens there; failoverd has ended without removing it"
+                         : http->err.text;
+}
+
 static void say_why(struct call_answer *answer, const struct http_answer *http)
 {
-    const char *why = http->err.text;
-    if (!http->sent && access(answer->socket, F_OK) != 0) {
-        why = "there is no such socket; is failoverd running here?";
-    } else if (!http->sent && access(answer->socket, R_OK | W_OK) != 0) {
-        why = "not allowed; only root and the socket's group may ask";
+    if (!ctl_is_url(answer->address)) {
+        (void)snprintf(answer->text, sizeof answer->text, "%s",
+                       hint_at_socket(answer->address, http));
     } else if (http->refused) {
-        why = "nobody listens there; failoverd has ended without removing it";
+        (void)snprintf(answer->text, sizeof answer->text,
+                       "nobody listens there; is api.listen set in that controller's local.yaml?");
+    } else {
+        /* A reset, a TLS alert or an end: how much of it the client hears is chance. */
+        bool cut = http->err.code == ERR_UNREACHABLE;
+        (void)snprintf(answer->text, sizeof answer->text, "%s%.300s",
+                       cut ? "not reached, or not taken (its log says why): " : "", http->err.text);
     }
-    (void)snprintf(answer->text, sizeof answer->text, "%s", why);
 }
 
 static void on_done(void *arg, const struct http_answer *http)
@@ -105,18 +121,28 @@ static void on_done(void *arg, const struct http_answer *http)
     }
 }
 
-void call_one(struct ctl *ctl, int socket, const char *method, const char *path, const json_t *body,
-              struct call_answer *ret_answer)
+static void ask(struct ctl *ctl, int address, const char *method, const char *path,
+                const json_t *body, struct call_answer *ret_answer)
 {
     struct caller *caller = ctl->caller;
-    char url[512];
+    const char *at = ctl->addresses[address];
+    char url[1024];
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    struct http_tls tls = {.ca_file = ctl->ca, .cert_file = ctl->cert, .key_file = ctl->key};
     memset(ret_answer, 0, sizeof *ret_answer);
-    ret_answer->socket = ctl->sockets[socket];
-    (void)snprintf(url, sizeof url, "http://failoverd%s", path);
+    ret_answer->address = at;
+    if (ctl_is_url(at)) {
+        ctl_certificate(ctl, ret_answer->text, sizeof ret_answer->text);
+        if (ret_answer->text[0] != '\0') {
+            free(text);
+            return;
+        }
+    }
+    (void)snprintf(url, sizeof url, "%s%s", ctl_is_url(at) ? at : "http://failoverd", path);
     struct http_request request = {.method = method,
                                    .url = url,
-                                   .unix_socket = ctl->sockets[socket],
+                                   .unix_socket = ctl_is_url(at) ? NULL : at,
+                                   .tls = ctl_is_url(at) ? &tls : NULL,
                                    .headers = {"Content-Type: application/json"},
                                    .body = text,
                                    .body_len = text == NULL ? 0 : strlen(text),
@@ -135,6 +161,24 @@ void call_one(struct ctl *ctl, int socket, const char *method, const char *path,
     free(text);
 }
 
+void call_one(struct ctl *ctl, int address, const char *method, const char *path,
+              const json_t *body, struct call_answer *ret_answer)
+{
+    bool greeted = (ctl->caller->greeted & 1u << address) != 0;
+    if (ctl_is_url(ctl->addresses[address]) && strcmp(method, "GET") != 0 && !greeted) {
+        ask(ctl, address, "GET", "/v1/me", NULL, ret_answer);
+        if (!ret_answer->reached) {
+            ret_answer->maybe_sent = false;
+            return;
+        }
+        call_done(ret_answer);
+    }
+    ask(ctl, address, method, path, body, ret_answer);
+    if (ret_answer->reached) {
+        ctl->caller->greeted |= 1u << address;
+    }
+}
+
 void call_done(struct call_answer *answer)
 {
     json_decref(answer->body);
@@ -145,11 +189,11 @@ void call_done(struct call_answer *answer)
 
 /* ---- whichever answers ---- */
 
-/* "SOCKET: why; SOCKET: why" */
+/* "ADDRESS: why; ADDRESS: why" */
 void call_list(char *text, size_t size, const struct call_answer *answer)
 {
     size_t len = strlen(text);
-    (void)snprintf(text + len, size - len, "%s%s: %.120s", len > 0 ? "; " : "", answer->socket,
+    (void)snprintf(text + len, size - len, "%s%s: %.120s", len > 0 ? "; " : "", answer->address,
                    answer->text);
 }
 
@@ -159,16 +203,16 @@ void call(struct ctl *ctl, const char *method, const char *path, const json_t *b
     struct caller *caller = ctl->caller;
     char text[sizeof ret_answer->text] = "";
     bool maybe_sent = false;
-    for (int i = 0; i < ctl->sockets_len; i++) {
-        int socket = (caller->first + i) % ctl->sockets_len;
-        call_one(ctl, socket, method, path, body, ret_answer);
+    for (int i = 0; i < ctl->addresses_len; i++) {
+        int address = (caller->first + i) % ctl->addresses_len;
+        call_one(ctl, address, method, path, body, ret_answer);
         if (ret_answer->reached) {
-            caller->first = socket;
+            caller->first = address;
             return;
         }
         maybe_sent = maybe_sent || ret_answer->maybe_sent;
         call_list(text, sizeof text, ret_answer);
-        if (i < ctl->sockets_len - 1) {
+        if (i < ctl->addresses_len - 1) {
             call_done(ret_answer);
         }
     }
@@ -184,7 +228,7 @@ bool call_good(const struct call_answer *answer, enum ctl_exit *ret_exit)
         return false;
     }
     if (answer->status != 200 || answer->body == NULL) {
-        ctl_complain("the controller at %s answered %d: %s", answer->socket, answer->status,
+        ctl_complain("the controller at %s answered %d: %s", answer->address, answer->status,
                      answer->status >= 400 ? answer->text : "not the answer that was expected");
         *ret_exit = answer->status >= 500 ? CTL_RUNNING : CTL_REFUSED;
         return false;
@@ -214,9 +258,9 @@ bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit 
 {
     struct call_answer best = {0};
     char text[sizeof best.text] = "";
-    for (int i = 0; i < ctl->sockets_len && rank(&best) < 3; i++) {
+    for (int i = 0; i < ctl->addresses_len && rank(&best) < 3; i++) {
         struct call_answer answer;
-        call_one(ctl, (ctl->caller->first + i) % ctl->sockets_len, "GET", "/v1/status", NULL,
+        call_one(ctl, (ctl->caller->first + i) % ctl->addresses_len, "GET", "/v1/status", NULL,
                  &answer);
         if (!answer.reached) {
             call_list(text, sizeof text, &answer);
@@ -235,17 +279,17 @@ bool call_status(struct ctl *ctl, struct call_answer *ret_answer, enum ctl_exit 
     return call_good(ret_answer, ret_exit);
 }
 
-/* The index of the leader's socket; 0 when none of them is. */
-static int leader_socket(struct ctl *ctl)
+/* The index of the leader's address; 0 when none of them is. */
+static int leader_address(struct ctl *ctl)
 {
-    for (int i = 0; i < ctl->sockets_len && ctl->sockets_len > 1; i++) {
+    for (int i = 0; i < ctl->addresses_len && ctl->addresses_len > 1; i++) {
         struct call_answer answer;
-        int socket = (ctl->caller->first + i) % ctl->sockets_len;
-        call_one(ctl, socket, "GET", "/v1/status", NULL, &answer);
+        int address = (ctl->caller->first + i) % ctl->addresses_len;
+        call_one(ctl, address, "GET", "/v1/status", NULL, &answer);
         bool leads = rank(&answer) == 3;
         call_done(&answer);
         if (leads) {
-            return socket;
+            return address;
         }
     }
     return ctl->caller->first;
@@ -254,7 +298,7 @@ static int leader_socket(struct ctl *ctl)
 bool call_leader(struct ctl *ctl, const char *path, struct call_answer *ret_answer,
                  enum ctl_exit *ret_exit)
 {
-    ctl->caller->first = leader_socket(ctl);
+    ctl->caller->first = leader_address(ctl);
     call(ctl, "GET", path, NULL, ret_answer);
     if (ret_answer->reached && ret_answer->status == 400) {
         ctl_complain("%s", ret_answer->text);

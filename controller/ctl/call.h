@@ -1,10 +1,12 @@
 /*
  * call.h - failoverctl's way to the controllers: one request at a time, to whichever answers.
  *
- * The sockets are tried in their order, beginning with the one that answered last; a controller
- * that refuses the connection or does not answer within CALL_DEADLINE_MS is passed over. A write is
- * sent under an id of the caller's making, so that sending it again through the other controller
- * after a lost answer is harmless.
+ * The addresses (unix sockets and https:// URLs) are tried in their order, beginning with the one
+ * that answered last; a controller that refuses the connection or does not answer within
+ * CALL_DEADLINE_MS is passed over. A write is sent under an id of the caller's making, so that
+ * sending it again through the other controller after a lost answer is harmless. Over HTTPS a write
+ * comes after a question that was answered, since TLS 1.3 tells a client only afterwards that its
+ * certificate was not taken: so that "nothing was changed" can be said.
  *
  * What the controllers report was written by servers and people: control characters in it are
  * replaced, so that no text can drive the operator's terminal (not in `raw`, and not in a
@@ -27,7 +29,7 @@ struct call_answer {
     json_t *body; /* NULL: none, or no JSON */
     char *raw;
     char text[512]; /* not reached, or status >= 400: why */
-    const char *socket;
+    const char *address;
 };
 
 struct caller *caller_new(void);
@@ -37,12 +39,12 @@ void caller_free(struct caller *caller);
 void call(struct ctl *ctl, const char *method, const char *path, const json_t *body,
           struct call_answer *ret_answer);
 /* To this one only. */
-void call_one(struct ctl *ctl, int socket, const char *method, const char *path, const json_t *body,
-              struct call_answer *ret_answer);
+void call_one(struct ctl *ctl, int address, const char *method, const char *path,
+              const json_t *body, struct call_answer *ret_answer);
 void call_done(struct call_answer *answer);
 /* An answer with 200 and JSON; else says why and sets the exit code. */
 bool call_good(const struct call_answer *answer, enum ctl_exit *ret_exit);
-/* Adds "SOCKET: why" of one that was not reached to a text that names several. */
+/* Adds "ADDRESS: why" of one that was not reached to a text that names several. */
 void call_list(char *text, size_t size, const struct call_answer *answer);
 /* GET from the first that answers with 200; else says why and sets the exit code. */
 bool call_get(struct ctl *ctl, const char *path, struct call_answer *ret_answer,

@@ -5,17 +5,24 @@
 #ifndef FAILOVER_CTL_COMMAND_H
 #define FAILOVER_CTL_COMMAND_H
 
+#include <string.h>
+
 #include "controller/cluster/definition.h"
 #include "controller/cluster/records.h"
 #include "controller/ctl/ctl.h"
 
-#define CTL_SOCKETS_MAX 4
-#define CTL_WORDS_MAX   8
-#define CTL_PATH_SIZE   108 /* of a unix socket */
+#define CTL_ADDRESSES_MAX 8
+#define CTL_WORDS_MAX     8
+#define CTL_PATH_SIZE     108 /* of a unix socket */
+#define CTL_URL_SIZE      256
 
 /* Every option of every command, once: bit, name, letter, what it takes ("" : nothing), help. */
 #define CTL_OPTION_LIST(X)                                                                         \
     X(OPT_SOCKET, "socket", 0, "PATH", "the controller's unix socket; may be given several times") \
+    X(OPT_URL, "url", 0, "URL", "https://HOST:PORT of a controller; may be given several times")   \
+    X(OPT_CA, "ca", 0, "FILE", "the CA of the controllers' certificates, for --url")               \
+    X(OPT_CERT, "cert", 0, "FILE", "your certificate, for --url")                                  \
+    X(OPT_KEY, "key", 0, "FILE", "its private key")                                                \
     X(OPT_HELP, "help", 'h', "", "what the command does, with examples")                           \
     X(OPT_JSON, "json", 0, "", "the controller's own answer, for programs")                        \
     X(OPT_WATCH, "watch", 'w', "", "draw again every second until interrupted")                    \
@@ -42,6 +49,9 @@ enum ctl_option {
         CTL_OPTIONS
 };
 #define OPT(id) (1u << (id))
+/* Of every command. */
+#define OPT_ALWAYS                                                                                 \
+    (OPT(OPT_SOCKET) | OPT(OPT_URL) | OPT(OPT_CA) | OPT(OPT_CERT) | OPT(OPT_KEY) | OPT(OPT_HELP))
 
 struct caller; /* call.h */
 
@@ -49,10 +59,11 @@ struct ctl {
     const struct command *command;
     const char *words[CTL_WORDS_MAX]; /* the arguments after the command */
     int words_len;
-    unsigned given;                  /* OPT() bits */
-    const char *values[CTL_OPTIONS]; /* of those that take one */
-    char sockets[CTL_SOCKETS_MAX][CTL_PATH_SIZE];
-    int sockets_len;
+    unsigned given;                                  /* OPT() bits */
+    const char *values[CTL_OPTIONS];                 /* of those that take one */
+    char addresses[CTL_ADDRESSES_MAX][CTL_URL_SIZE]; /* unix sockets' paths, and https:// URLs */
+    int addresses_len;
+    const char *ca, *cert, *key; /* files, for the URLs; NULL: not said */
     struct caller *caller;
 };
 
@@ -61,7 +72,7 @@ struct command {
     const char *args;  /* as in the usage line */
     const char *about; /* one line */
     const char *help;  /* the rest, with examples */
-    unsigned takes;    /* OPT() bits, beside --socket and --help */
+    unsigned takes;    /* OPT() bits, beside OPT_ALWAYS */
     int words_min, words_max;
     enum ctl_exit (*run)(struct ctl *ctl);
 };
@@ -77,6 +88,13 @@ static inline bool ctl_given(const struct ctl *ctl, enum ctl_option option)
     return (ctl->given & OPT(option)) != 0;
 }
 
+static inline bool ctl_is_url(const char *address)
+{
+    return strncmp(address, "https://", 8) == 0;
+}
+
+/* Why no URL can be asked: the files of --cert, --key and --ca; "" when they are there. */
+void ctl_certificate(const struct ctl *ctl, char *ret_why, size_t size);
 /* "failoverctl: ..." on standard error. */
 void ctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Like it, with the command's usage after it; returns CTL_USAGE. */

@@ -12,7 +12,7 @@ const struct command commands[] = {
      .help =
          "The first line of each group is the verdict in plain words. Every observation stands with its\n"
          "age; a role is shown only while it is fresh, and \"writable\" means that a write was tried.\n"
-         "With several sockets the leader's answer is preferred.\n"
+         "With several controllers the leader's answer is preferred.\n"
          "\n"
          "  failoverctl status\n"
          "  failoverctl status --watch\n"

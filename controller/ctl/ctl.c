@@ -64,15 +64,17 @@ static void print_option(FILE *to, const struct option *option)
 static void print_help(FILE *to)
 {
     (void)fputs("failoverctl: look after a pair of failover controllers.\n\n"
-                "usage: failoverctl [--socket PATH]... COMMAND ...\n\n",
+                "usage: failoverctl [--socket PATH | --url URL]... COMMAND ...\n\n",
                 to);
     for (int i = 0; i < commands_len; i++) {
         (void)fprintf(to, "  %-15s %s\n", commands[i].name, commands[i].about);
     }
     (void)fprintf(
         to,
-        "\nThe controller's socket is --socket (several are tried in turn), else $FAILOVER_SOCKET\n"
-        "(several separated by \":\"), else what %s says, else %s.\n"
+        "\nThe controllers are --socket and --url (several are tried in turn), else $FAILOVER_SOCKET\n"
+        "(several separated by \":\") and $FAILOVER_URL (by blanks), else the socket that %s\n"
+        "names, else %s. A URL needs --cert and --key, and --ca\n"
+        "unless the system knows the controllers' CA; else $FAILOVER_CERT, $FAILOVER_KEY, $FAILOVER_CA.\n"
         "\nExit codes:\n",
         CTL_LOCAL_FILE, CTL_DEFAULT_SOCKET);
 #define X(id, help) (void)fprintf(to, "  %d  %s\n", (int)(id), help);
@@ -87,7 +89,7 @@ void command_help_print(FILE *to, const struct command *command)
     (void)fprintf(to, "failoverctl %s: %s.\n\nusage: failoverctl %s %s\n\n%s\noptions:\n",
                   command->name, command->about, command->name, command->args, command->help);
     for (int i = 0; i < CTL_OPTIONS; i++) {
-        if (((command->takes | OPT(OPT_SOCKET) | OPT(OPT_HELP)) & OPT(i)) != 0) {
+        if (((command->takes | OPT(OPT_SOCKET) | OPT(OPT_URL) | OPT(OPT_HELP)) & OPT(i)) != 0) {
             print_option(to, &options[i]);
         }
     }
@@ -134,9 +136,8 @@ enum ctl_exit ctl_help(struct ctl *ctl)
 
 static bool takes(const struct ctl *ctl, int option)
 {
-    unsigned always = OPT(OPT_SOCKET) | OPT(OPT_HELP);
-    return ctl->command == NULL ? (always & OPT(option)) != 0
-                                : ((ctl->command->takes | always) & OPT(option)) != 0;
+    unsigned own = ctl->command == NULL ? 0 : ctl->command->takes;
+    return ((own | OPT_ALWAYS) & OPT(option)) != 0;
 }
 
 static int find_option(const char *arg, size_t len)
@@ -174,18 +175,37 @@ static enum ctl_exit bad_option(const struct ctl *ctl, const char *arg, size_t l
                      nearest != NULL ? "\"?" : "");
 }
 
+static enum ctl_exit add_address(struct ctl *ctl, const char *text, size_t len)
+{
+    if (ctl->addresses_len == CTL_ADDRESSES_MAX) {
+        return ctl_usage(ctl, "at most %d sockets and URLs are tried", CTL_ADDRESSES_MAX);
+    }
+    memcpy(ctl->addresses[ctl->addresses_len], text, len);
+    ctl->addresses[ctl->addresses_len++][len] = '\0';
+    return CTL_DONE;
+}
+
 static enum ctl_exit add_socket(struct ctl *ctl, const char *path, size_t len)
 {
     if (len == 0 || len >= CTL_PATH_SIZE) {
         return ctl_usage(ctl, "a socket's path has 1 to %d bytes, found %zu", CTL_PATH_SIZE - 1,
                          len);
     }
-    if (ctl->sockets_len == CTL_SOCKETS_MAX) {
-        return ctl_usage(ctl, "at most %d sockets are tried", CTL_SOCKETS_MAX);
+    return add_address(ctl, path, len);
+}
+
+/* https://HOST:PORT and nothing behind it. */
+static enum ctl_exit add_url(struct ctl *ctl, const char *url, size_t len)
+{
+    static const char scheme[] = "https://";
+    size_t before = sizeof scheme - 1;
+    len -= len > before && url[len - 1] == '/' ? 1 : 0;
+    if (len <= before || len >= CTL_URL_SIZE || strncmp(url, scheme, before) != 0 ||
+        memchr(url + before, '/', len - before) != NULL) {
+        return ctl_usage(ctl, "\"%.*s\" is no URL of a controller: https://HOST:PORT",
+                         (int)(len > 80 ? 80 : len), url);
     }
-    memcpy(ctl->sockets[ctl->sockets_len], path, len);
-    ctl->sockets[ctl->sockets_len++][len] = '\0';
-    return CTL_DONE;
+    return add_address(ctl, url, len);
 }
 
 /* One option at argv[*at]; leaves *at at its last word. */
@@ -212,6 +232,10 @@ static enum ctl_exit read_option(struct ctl *ctl, int argc, char **argv, int *at
     }
     if (option == OPT_SOCKET && value != NULL) {
         return add_socket(ctl, value, strlen(value));
+    }
+    if (option == OPT_URL && value != NULL) {
+        ctl->given |= OPT(OPT_URL);
+        return add_url(ctl, value, strlen(value));
     }
     if (wants && ctl_given(ctl, (enum ctl_option)option)) {
         return ctl_usage(ctl, "--%s is given twice", options[option].name);
@@ -268,17 +292,17 @@ static enum ctl_exit check_words(const struct ctl *ctl)
 
 /* ---- where the controllers are ---- */
 
-static enum ctl_exit sockets_of_environment(struct ctl *ctl, const char *list)
+static enum ctl_exit of_environment(struct ctl *ctl, const char *name, const char *separators,
+                                    enum ctl_exit (*add)(struct ctl *, const char *, size_t))
 {
-    while (*list != '\0') {
-        size_t len = strcspn(list, ":");
-        enum ctl_exit result = len == 0 ? CTL_DONE : add_socket(ctl, list, len);
-        if (result != CTL_DONE) {
-            return result;
-        }
-        list += len + (list[len] == ':' ? 1 : 0);
+    const char *list = getenv(name);
+    enum ctl_exit result = CTL_DONE;
+    while (list != NULL && *list != '\0' && result == CTL_DONE) {
+        size_t len = strcspn(list, separators);
+        result = len == 0 ? CTL_DONE : add(ctl, list, len);
+        list += len + (list[len] != '\0' ? 1 : 0);
     }
-    return CTL_DONE;
+    return result;
 }
 
 /* The local file may not be there, or not be for this user: then the usual place is tried. */
@@ -296,19 +320,51 @@ static void socket_of_local_file(struct ctl *ctl)
     free(complaints);
 }
 
-static enum ctl_exit find_sockets(struct ctl *ctl)
+static const char *file_of(const struct ctl *ctl, enum ctl_option option, const char *variable)
 {
-    const char *environment = getenv("FAILOVER_SOCKET");
-    if (ctl->sockets_len == 0 && environment != NULL) {
-        enum ctl_exit result = sockets_of_environment(ctl, environment);
-        if (result != CTL_DONE) {
-            return result;
+    const char *file = ctl->values[option] != NULL ? ctl->values[option] : getenv(variable);
+    return file != NULL && file[0] != '\0' ? file : NULL;
+}
+
+/* Said here by name, since the HTTP client would speak of errors in a library. */
+void ctl_certificate(const struct ctl *ctl, char *ret_why, size_t size)
+{
+    const char *const files[] = {ctl->ca, ctl->cert, ctl->key};
+    ret_why[0] = '\0';
+    if (ctl->cert == NULL || ctl->key == NULL) {
+        (void)snprintf(ret_why, size,
+                       "a URL needs your certificate: --cert FILE and --key FILE, or "
+                       "$FAILOVER_CERT and $FAILOVER_KEY");
+        return;
+    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i] != NULL && access(files[i], R_OK) != 0) {
+            (void)snprintf(ret_why, size, "%s: %s", files[i], strerror(errno));
+            return;
         }
     }
-    if (ctl->sockets_len == 0) {
+}
+
+static enum ctl_exit find_controllers(struct ctl *ctl)
+{
+    enum ctl_exit result = CTL_DONE;
+    if (ctl->addresses_len == 0) {
+        result = of_environment(ctl, "FAILOVER_SOCKET", ":", add_socket);
+        if (result == CTL_DONE) {
+            result = of_environment(ctl, "FAILOVER_URL", " ,", add_url);
+        }
+    }
+    if (ctl->addresses_len == 0 && result == CTL_DONE) {
         socket_of_local_file(ctl);
     }
-    return CTL_DONE;
+    ctl->ca = file_of(ctl, OPT_CA, "FAILOVER_CA");
+    ctl->cert = file_of(ctl, OPT_CERT, "FAILOVER_CERT");
+    ctl->key = file_of(ctl, OPT_KEY, "FAILOVER_KEY");
+    char why[512] = "";
+    if (result == CTL_DONE && ctl_given(ctl, OPT_URL)) {
+        ctl_certificate(ctl, why, sizeof why);
+    }
+    return why[0] != '\0' ? ctl_usage(ctl, "%s", why) : result;
 }
 
 /* ---- shared by the commands ---- */
@@ -392,7 +448,7 @@ static enum ctl_exit run(struct ctl *ctl)
     }
     enum ctl_exit result = check_words(ctl);
     if (result == CTL_DONE) {
-        result = find_sockets(ctl);
+        result = find_controllers(ctl);
     }
     if (result == CTL_DONE) {
         ctl->caller = caller_new();

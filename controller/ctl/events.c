@@ -18,7 +18,7 @@
 #define ROUND_US  500000
 #define ALL_EVERY 10 /* rounds: as long as the one that is shown leads, the others can wait */
 
-enum { TELLERS_MAX = 2 * CTL_SOCKETS_MAX };
+enum { TELLERS_MAX = 2 * CTL_ADDRESSES_MAX };
 
 /* One controller, and how far its events have been shown or passed over. */
 struct teller {
@@ -33,11 +33,11 @@ struct following {
     long long since; /* --since: of the first that is shown */
     struct teller tellers[TELLERS_MAX];
     int tellers_len;
-    int at[CTL_SOCKETS_MAX];                     /* by socket: who answered there last; -1 */
-    struct call_answer answers[CTL_SOCKETS_MAX]; /* of this round */
-    int shown;                                   /* the socket of the latest; -1: none yet */
-    char said[256];                              /* whose they are, as it was said last */
-    bool unreachable;                            /* and said */
+    int at[CTL_ADDRESSES_MAX];                     /* by socket: who answered there last; -1 */
+    struct call_answer answers[CTL_ADDRESSES_MAX]; /* of this round */
+    int shown;                                     /* the socket of the latest; -1: none yet */
+    char said[256];                                /* whose they are, as it was said last */
+    bool unreachable;                              /* and said */
     unsigned round;
 };
 
@@ -166,7 +166,7 @@ static void hear(struct ctl *ctl, struct following *following, int socket)
     const json_t *controller = controller_of(following, socket);
     const char *started = member_text(controller, "started", "?");
     int at = find_teller(following, socket,
-                         member_text(controller, "id", following->answers[socket].socket));
+                         member_text(controller, "id", following->answers[socket].address));
     struct teller *teller = &following->tellers[at];
     following->at[socket] = at;
     bool reborn = teller->started[0] != '\0' && strcmp(teller->started, started) != 0;
@@ -185,7 +185,7 @@ static void hear_all(struct ctl *ctl, struct following *following)
         hear(ctl, following, shown);
         all = all || !leads(following, shown);
     }
-    for (int i = 0; i < ctl->sockets_len; i++) {
+    for (int i = 0; i < ctl->addresses_len; i++) {
         if (i != shown && all) {
             hear(ctl, following, i);
         } else if (i != shown) {
@@ -204,7 +204,7 @@ static int choose(const struct ctl *ctl, const struct following *following)
     if (shown >= 0 && heard(following, shown)) {
         chosen = shown;
     }
-    for (int i = 0; i < ctl->sockets_len; i++) {
+    for (int i = 0; i < ctl->addresses_len; i++) {
         bool better = chosen < 0 || (leads(following, i) && !leads(following, chosen));
         if (heard(following, i) && better) {
             chosen = i;
@@ -234,7 +234,7 @@ static void say_unreachable(const struct ctl *ctl, struct following *following,
                             enum ctl_exit *ret_exit)
 {
     struct call_answer all = {0};
-    for (int i = 0; i < ctl->sockets_len; i++) {
+    for (int i = 0; i < ctl->addresses_len; i++) {
         if (following->answers[i].reached) {
             (void)call_good(&following->answers[i], ret_exit);
             return;
@@ -258,7 +258,7 @@ static enum ctl_exit show_round(struct ctl *ctl, struct following *following)
     }
     following->unreachable = false;
     /* What another one still owes comes before it. */
-    for (int i = 0; i < ctl->sockets_len; i++) {
+    for (int i = 0; i < ctl->addresses_len; i++) {
         if (i != chosen && heard(following, i) && following->at[i] != following->at[chosen]) {
             show(ctl, following, i, false);
         }
@@ -310,7 +310,7 @@ enum ctl_exit ctl_events(struct ctl *ctl)
         (void)usleep(ROUND_US);
         (void)show_round(ctl, &following);
     }
-    for (int i = 0; i < ctl->sockets_len; i++) {
+    for (int i = 0; i < ctl->addresses_len; i++) {
         call_done(&following.answers[i]);
     }
     return result;

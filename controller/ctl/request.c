@@ -113,8 +113,8 @@ struct waiting {
     const char *id;
     uint64_t until_ms;
     uint64_t began_ms;
-    char shown[256];    /* the latest line of progress */
-    const char *socket; /* whose events are followed */
+    char shown[256];     /* the latest line of progress */
+    const char *address; /* whose events are followed */
     long long seq;
 };
 
@@ -141,7 +141,7 @@ static void print_events(struct waiting *waiting)
         size_t index;
         json_t *event;
         /* Another controller counts its own: begin at its latest. */
-        bool same = follow && waiting->socket == answer.socket;
+        bool same = follow && waiting->address == answer.address;
         long long seq = member_number(answer.body, "last", 0);
         json_array_foreach(json_object_get(answer.body, "events"), index, event)
         {
@@ -150,7 +150,7 @@ static void print_events(struct waiting *waiting)
                 print_progress(event);
             }
         }
-        waiting->socket = answer.socket;
+        waiting->address = answer.address;
         waiting->seq = seq;
     }
     call_done(&answer);

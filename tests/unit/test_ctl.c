@@ -21,6 +21,7 @@
 #include "controller/ctl/ctl.h"
 #include "controller/ctl/verdict.h"
 #include "tests/unit/shop_fixture.h"
+#include "tests/unit/tls_fixture.h"
 
 #define WITHIN_MS   60000
 #define OUTPUT_MAX  200000
@@ -29,7 +30,8 @@
 static char dir[32];
 static char sockets[CONTROLLERS][64];
 static pid_t controllers[CONTROLLERS];
-static bool with_trouble; /* what the next one shows: an alarm, and a step that is parked */
+static int ports[CONTROLLERS]; /* not 0: it serves HTTPS there too */
+static bool with_trouble;      /* what the next one shows: an alarm, and a step that is parked */
 
 /* ---- a controller: the real API in a process of its own, over a core made by hand ---- */
 
@@ -190,6 +192,26 @@ static void watch_signals(struct controller *self)
     uv_signal_start(&self->change_now, on_note_now, SIGUSR2);
 }
 
+static bool allowed(void *arg, const char *name, enum api_role *ret_role)
+{
+    (void)arg;
+    *ret_role = strcmp(name, "ann") == 0 ? ROLE_OPERATE : ROLE_READ;
+    return strcmp(name, "ann") == 0 || strcmp(name, "grafana") == 0;
+}
+
+static void serve_https(struct controller *self, int port)
+{
+    char listen[32];
+    struct err err = {0};
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
+    struct tls_keys *keys = tls_keys_of("server", "ca.pem");
+    if (api_https(self->api, listen, keys, &err) < 0) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        _exit(1);
+    }
+    tls_keys_free(keys);
+}
+
 /* In the child: serves until it is killed. */
 static void serve(int index, bool leading, int ready)
 {
@@ -214,13 +236,17 @@ static void serve(int index, bool leading, int ready)
                                               .extra = give_extra,
                                               .config = give_config,
                                               .put_request = put_request,
-                                              .put_config = put_config}};
+                                              .put_config = put_config,
+                                              .allowed = allowed}};
     self.api = api_new(self.loop, &options, &err);
     if (self.api == NULL) {
         (void)fprintf(stderr, "%s\n", err.text);
         _exit(1);
     }
     api_take_incident(self.api, &incident);
+    if (ports[index] != 0) {
+        serve_https(&self, ports[index]);
+    }
     if (write(ready, "r", 1) != 1) {
         _exit(1);
     }
@@ -417,6 +443,7 @@ static void tells_just(const char *text, const char *const parts[])
         if (parts[told] == NULL || strncmp(word, parts[told], strlen(parts[told])) != 0) {
             fail_msg("\"%.14s\" where \"%s\" should stand: %s", word,
                      parts[told] == NULL ? "the end" : parts[told], text);
+            return; /* so that the analyser sees the end of the list */
         }
         told++;
         at++;
@@ -452,7 +479,12 @@ static void write_file(const char *name, const char *text, char ret_path[80])
 static int set_up(void **state)
 {
     (void)state;
-    unsetenv("FAILOVER_SOCKET");
+    static const char *const variables[] = {"FAILOVER_SOCKET", "FAILOVER_URL", "FAILOVER_CA",
+                                            "FAILOVER_CERT", "FAILOVER_KEY"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        unsetenv(variables[i]);
+    }
+    memset(ports, 0, sizeof ports);
     snprintf(dir, sizeof dir, "/tmp/test_ctl.XXXXXX");
     assert_non_null(mkdtemp(dir));
     for (int i = 0; i < CONTROLLERS; i++) {
@@ -949,6 +981,121 @@ static void following_events_goes_over_to_the_new_leader_and_loses_and_repeats_n
     has(complaints, "events of ops2, which leads");
 }
 
+/* ---- over HTTPS ---- */
+
+static int make_certificates(void **state)
+{
+    (void)state;
+    tls_begin();
+    tls_make_ca("ca");
+    tls_make_ca("other");
+    tls_make("server", "ca", "/CN=ops", "serverAuth", 90);
+    tls_make("ann", "ca", "/CN=ann", "clientAuth", 90);
+    tls_make("grafana", "ca", "/CN=grafana", "clientAuth", 90);
+    tls_make("bob", "other", "/CN=bob", "clientAuth", 90);
+    return 0;
+}
+
+static int remove_certificates(void **state)
+{
+    (void)state;
+    tls_end();
+    return 0;
+}
+
+static void start_https(int index, bool leading)
+{
+    ports[index] = tls_free_port();
+    start_controller(index, leading);
+}
+
+/* As somebody, at one controller or at both. */
+static int run_as(const char *name, const char *which, const char *line)
+{
+    char whole[1024];
+    int len = snprintf(whole, sizeof whole, "--ca %s/ca.pem --cert %s/%s.pem --key %s/%s.key ",
+                       tls_dir, tls_dir, name, tls_dir, name);
+    for (; *which != '\0'; which++) {
+        len += snprintf(whole + len, sizeof whole - (size_t)len, "--url https://127.0.0.1:%d ",
+                        ports[*which - '1']);
+    }
+    snprintf(whole + len, sizeof whole - (size_t)len, "%s", line);
+    return run(whole);
+}
+
+static void over_https_an_operator_does_what_one_does_at_the_socket(void **state)
+{
+    (void)state;
+    start_https(0, false);
+    start_https(1, true);
+    assert_int_equal(run_as("ann", "12", "status"), CTL_DONE);
+    has(out, "as ops2 sees it");
+    assert_int_equal(run_as("ann", "12", "events"), CTL_DONE);
+    tells_just(out, (const char *const[]){"ops2 tells 1", NULL});
+    assert_int_equal(run_as("ann", "1", "failover shop --reason 'drill 12'"), CTL_DONE);
+    has(out, "done: it is so now");
+    assert_int_equal(run_as("ann", "1", "failover shop --reason 'be refused'"), CTL_REFUSED);
+    stop_controller(0);
+    assert_int_equal(run_as("ann", "12", "pause shop --reason works"), CTL_DONE);
+    assert_int_equal(run_as("grafana", "2", "status"), CTL_DONE);
+    assert_int_equal(run_as("grafana", "2", "pause shop --reason works"), CTL_REFUSED);
+    has(complaints, "is not for the role \"read\"");
+    stop_controller(1);
+    assert_int_equal(run_as("ann", "12", "status"), CTL_UNREACHABLE);
+    has(complaints, "nobody listens there; is api.listen set");
+}
+
+static void a_certificate_that_is_not_taken_has_certainly_changed_nothing(void **state)
+{
+    (void)state;
+    start_https(0, true);
+    assert_int_equal(run_as("bob", "1", "pause shop --reason works"), CTL_UNREACHABLE);
+    has(complaints, "nothing was changed");
+    has(complaints, "not taken (its log says why): ");
+    assert_int_equal(run_as("nobody", "1", "status"), CTL_USAGE);
+    has(complaints, "nobody.pem: No such file");
+    char line[256];
+    snprintf(line, sizeof line, "--url https://127.0.0.1:%d status", ports[0]);
+    assert_int_equal(run(line), CTL_USAGE);
+    has(complaints, "a URL needs your certificate");
+    static const char *const bad[] = {"http://127.0.0.1:1", "https://", "https://a:1/v1", "a:1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(line, sizeof line, "--url %s status", bad[i]);
+        assert_int_equal(run(line), CTL_USAGE);
+        has(complaints, "is no URL of a controller");
+    }
+    /* Another server's certificate is not taken for the controller's. */
+    snprintf(line, sizeof line,
+             "--url https://127.0.0.1:%d --ca %s/other.pem --cert %s/ann.pem --key %s/ann.key "
+             "pause shop --reason works",
+             ports[0], tls_dir, tls_dir, tls_dir);
+    assert_int_equal(run(line), CTL_UNREACHABLE);
+    has(complaints, "nothing was changed");
+}
+
+static void urls_and_certificates_may_come_from_the_environment(void **state)
+{
+    (void)state;
+    char list[160];
+    start_https(0, false);
+    start_https(1, true);
+    snprintf(list, sizeof list, "https://127.0.0.1:%d https://127.0.0.1:%d/", ports[0], ports[1]);
+    setenv("FAILOVER_URL", list, 1);
+    assert_int_equal(run("help"), CTL_DONE);
+    assert_int_equal(run("status"), CTL_UNREACHABLE);
+    has(complaints, "a URL needs your certificate");
+    setenv("FAILOVER_CA", tls_path("ca.pem"), 1);
+    setenv("FAILOVER_CERT", tls_path("ann.pem"), 1);
+    setenv("FAILOVER_KEY", tls_path("ann.key"), 1);
+    assert_int_equal(run("status"), CTL_DONE);
+    has(out, "as ops2 sees it");
+    setenv("FAILOVER_SOCKET", sockets[1], 1); /* both are tried */
+    stop_controller(1);
+    assert_int_equal(run("status"), CTL_DONE);
+    has(out, "as ops1 sees it");
+    assert_int_equal(run_on("1", "status"), CTL_DONE); /* what is given counts alone */
+}
+
 /* ---- the verdict, from any status ---- */
 
 static const char *verdict(const char *json)
@@ -1045,9 +1192,12 @@ int main(void)
         TEST(incidents_and_events_are_shown_for_people_and_programs),
         TEST(events_come_from_the_leader_whichever_answers_first),
         TEST(following_events_goes_over_to_the_new_leader_and_loses_and_repeats_none),
+        TEST(over_https_an_operator_does_what_one_does_at_the_socket),
+        TEST(a_certificate_that_is_not_taken_has_certainly_changed_nothing),
+        TEST(urls_and_certificates_may_come_from_the_environment),
         TEST(the_verdict_puts_what_waits_for_a_person_first),
         TEST(a_second_primary_is_never_well),
         TEST(no_text_however_long_overfills_the_verdict),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
 }
