@@ -53,59 +53,74 @@ restart_primary() {
     wait_for "PostgreSQL takes connections" 10 pg_ready "$PRIMARY"
 }
 
+reject_probes() { # by the first line of pg_hba.conf
+    sed -i '1i host all failoverd all reject' "$WORLD/$PRIMARY/data/pg_hba.conf" &&
+        pg_sql "$PRIMARY" postgres 'SELECT pg_reload_conf()' && end_probe_sessions
+}
+
+admit_probes() {
+    sed -i 1d "$WORLD/$PRIMARY/data/pg_hba.conf" && pg_sql "$PRIMARY" postgres 'SELECT pg_reload_conf()'
+}
+
 world_begin
 check_soon "all is well before anything happens" 20 is_well
 
-check "the primary restarts" restart_primary
-well_again "a restart"
+check "E1: the primary restarts" restart_primary
+well_again "E1, a restart,"
 
 sql 'ALTER ROLE failoverd CONNECTION LIMIT 0' && end_probe_sessions >/dev/null
-check_soon "too many connections is called that" 15 primary_cause "too many connections"
-check_soon "too many connections raise an alarm" 15 shows_alarm primary.payments "too many connections.*no failover"
+check_soon "E7: too many connections is called that" 15 primary_cause "too many connections"
+check_soon "E7: too many connections raise an alarm" 15 shows_alarm primary.payments "too many connections.*no failover"
 check_soon "the load goes on meanwhile" 15 load_runs
 sql 'ALTER ROLE failoverd CONNECTION LIMIT -1'
-well_again "too many connections"
+well_again "E7, too many connections,"
 
 sql "ALTER ROLE failoverd PASSWORD 'another'" && end_probe_sessions >/dev/null
-check_soon "a changed password is called credentials" 15 primary_cause credentials
-check_soon "a changed password raises an alarm" 15 shows_alarm primary.payments "credentials.*no failover"
+check_soon "E8: a changed password is called credentials" 15 primary_cause credentials
+check_soon "E8: a changed password raises an alarm" 15 shows_alarm primary.payments "credentials.*no failover"
 sql "ALTER ROLE failoverd PASSWORD '$(world_secret postgres)'"
-well_again "a changed password"
+well_again "E8, a changed password,"
+
+check "E8: pg_hba.conf is edited" reject_probes
+check_soon "E8: a rejection by pg_hba.conf is called credentials" 15 primary_cause credentials
+check_soon "E8: a rejection by pg_hba.conf raises an alarm" 15 shows_alarm primary.payments "credentials.*no failover"
+check "E8: pg_hba.conf is as it was" admit_probes
+well_again "E8, an edited pg_hba.conf,"
 
 sql 'BEGIN; LOCK TABLE failover.heartbeat IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0; SELECT pg_sleep(60)' \
     >/dev/null 2>&1 &
 locker=$!
-check_soon "a locked heartbeat table is called locked" 15 primary_cause locked
-check_soon "a locked heartbeat table raises an alarm" 15 shows_alarm primary.payments "locked.*no failover"
+check_soon "E11: a locked heartbeat table is called locked" 15 primary_cause locked
+check_soon "E11: a locked heartbeat table raises an alarm" 15 shows_alarm primary.payments "locked.*no failover"
 sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()" >/dev/null
 wait "$locker"
-well_again "a locked heartbeat table"
+well_again "E11, a locked heartbeat table,"
 
 cut_from "$STANDBY" "${HOST_ADDRESS[$PRIMARY]}"
-check_soon "a standby's cut link is called a sync stall" 20 primary_cause "sync stall"
-check_soon "a sync stall raises an alarm" 15 shows_alarm primary.payments "sync stall.*no failover"
+check_soon "E12: a standby's cut link is called a sync stall" 20 primary_cause "sync stall"
+check_soon "E12: a sync stall raises an alarm" 15 shows_alarm primary.payments "sync stall.*no failover"
 heal "$STANDBY"
-well_again "a sync stall"
+well_again "E12, a sync stall,"
 
 leader=$(leader_of)
 follower=$(other_than "$leader")
 cut_from "$leader" "${HOST_ADDRESS[$PRIMARY]}"
-check_soon "a leader cut off from the primary says who sees it up" 15 \
+check_soon "C2: a leader cut off from the primary says who sees it up" 15 \
     shows_alarm held.payments "controller $follower sees $PRIMARY up"
 check_soon "the load goes on meanwhile" 15 load_runs
-check_for "a leader cut off from the primary moves nothing" 3 nothing_moved
+check_for "C2: a leader cut off from the primary moves nothing" 3 nothing_moved
 heal "$leader"
-well_again "the leader's cut"
+well_again "C2, the leader's cut,"
 check "the leader is the same" status_shows ".leader.id == \"$leader\""
 
 cut_from "$follower" "${HOST_ADDRESS[$PRIMARY]}"
-check_soon "a follower cut off from the primary says so" 15 status_of "$follower" \
+check_soon "C2: a follower cut off from the primary says so" 15 status_of "$follower" \
     "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"down\"]"
 check "the leader goes on seeing the primary up" status_of "$leader" \
     "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"up\"]"
-check_for "a follower cut off from the primary moves nothing" 3 nothing_moved
+check_for "C2: a follower cut off from the primary moves nothing" 3 nothing_moved
 heal "$follower"
-well_again "the follower's cut"
+well_again "C2, the follower's cut,"
 
 history >"$TMP/history"
 check "no permit was ever revoked" jq -e -s 'all(.[]; (.key | startswith("permits/") | not) or .value.state == "granted")' "$TMP/history"
