@@ -661,6 +661,42 @@ static void post_config(struct visit *visit)
     json_decref(body);
 }
 
+/* ---- promises ---- */
+
+/* What was asked comes back, so that nothing but the answer to this question can be taken for it
+ * (failures.md G14). */
+static void post_promise(struct visit *visit)
+{
+    const struct api_backend *backend = &visit->api->backend;
+    struct ask_promise ask;
+    struct err err;
+    char reason[REASON_SIZE] = "this program gives no promises";
+    json_t *body = read_body(visit, API_BODY_SMALL_MAX);
+    if (body == NULL) {
+        return;
+    }
+    int read = ask_promise(body, &ask, &err);
+    json_decref(body);
+    if (read < 0) {
+        refuse(visit, 400, "%s", err.text);
+        return;
+    }
+    bool promised = backend->promise != NULL &&
+                    backend->promise(backend->arg, &ask.question, reason, sizeof reason);
+    json_t *epoch = json_object();
+    json_object_set_new(epoch, "incarnation", words_u64(ask.question.epoch.incarnation));
+    json_object_set_new(epoch, "counter", words_u64(ask.question.epoch.counter));
+    json_t *out = json_object();
+    json_object_set_new(out, "promised", json_boolean(promised));
+    json_object_set_new(out, "database", json_string(ask.question.database));
+    json_object_set_new(out, "node", json_string(ask.question.node));
+    json_object_set_new(out, "epoch", epoch);
+    json_object_set_new(out, "boot", json_string(ask.question.boot));
+    json_object_set_new(out, "nonce", json_string(ask.nonce));
+    json_object_set_new(out, "reason", words_text(promised ? "" : reason));
+    answer(visit, 200, out);
+}
+
 /* ---- routes ---- */
 
 #define MAY(role) (1u << (role))
@@ -691,6 +727,7 @@ static const struct route {
     {"POST", "/v1/config",     OPERATORS, API_BODY_MAX,       post_config},
     {"PUT",  "/v1/config",     OPERATORS, API_BODY_MAX,       post_config},
     {"GET",  "/v1/writes/",    READERS,   0,                  get_write},
+    {"POST", "/v1/promise",    MAY(ROLE_GUARD), API_BODY_SMALL_MAX, post_promise},
 };
 /* clang-format on */
 enum { ROUTES_LEN = sizeof routes / sizeof *routes };

@@ -18,9 +18,9 @@
  *   GET  /v1/explain?group=G    explain.h; or &database=D
  *   GET  /v1/plan?group=G       explain.h; &database=D &to=NODE &accept_loss_bytes=N
  *   POST /v1/requests           {"kind": failover|pause|resume|confirm-fenced|workflow-retry|
- *                               workflow-skip|workflow-abandon|alarm-ack, "reason": TEXT, "id",
- *                               "group", "database", "node", "accept_loss_bytes", "plan" (of a
- *                               failover: the hash that was shown), "alarm" (its key)}
+ *                               workflow-skip|workflow-abandon|alarm-ack|adopt, "reason": TEXT,
+ * "id", "group", "database", "node", "accept_loss_bytes", "plan" (of a failover: the hash that was
+ * shown), "alarm" (its key)}
  *                               -> 202 {"id", "state"}
  *   GET  /v1/requests/ID        {"id","state": unknown-yet|new|running|done|refused,"outcome", ...}
  *   GET  /v1/config             {"revision","yaml","who","reason","at"}; revision 0: none stored
@@ -30,6 +30,8 @@
  *                               0 is the stored definition, 1 the one before it
  *   GET  /v1/history/N          one of them, with its "yaml"
  *   GET  /v1/writes/ID          {"id","state": pending|stored|failed|unknown,"revision","text"}
+ *   POST /v1/promise            a guard's: {"database","node","epoch":{"incarnation","counter"},
+ *                               "boot","nonce"} -> the same with {"promised","reason"} (design §7)
  *
  * Errors: {"error": TEXT, "allowed": [...]?} with 400 (the request is not well formed, or names
  * what does not exist), 403 (not known, not allowed at all, or not allowed this), 404, 405, 409
@@ -104,6 +106,9 @@ struct api_backend {
      * end: api_write_done(api, id, ...). Copy what is needed; config lives during the call only.
      */
     void (*put_config)(void *arg, const char *id, const struct api_config *config);
+    /* core_promise() (core.h). May be absent: nothing is promised. */
+    bool (*promise)(void *arg, const struct promise_question *question, char *ret_reason,
+                    size_t size);
     /* May a certificate of this name come in, and as what? For HTTPS. */
     bool (*allowed)(void *arg, const char *name, enum api_role *ret_role);
     /* Somebody was refused: an address or "cert:NAME", and why. May be absent. */

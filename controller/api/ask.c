@@ -261,3 +261,29 @@ int ask_config(const json_t *body, struct ask_config *ret_config, struct err *re
     *ret_config = config;
     return 0;
 }
+
+int ask_promise(const json_t *body, struct ask_promise *ret_ask, struct err *ret_err)
+{
+    static const char *const known[] = {"database", "node", "epoch", "boot", "nonce", NULL};
+    struct ask_promise ask = {.nonce = ""};
+    struct json_in in;
+    json_in_init(&in, "promise");
+    only_known(&in, body, known);
+    json_text(&in, body, "database", ask.question.database, sizeof ask.question.database);
+    json_text(&in, body, "node", ask.question.node, sizeof ask.question.node);
+    json_text(&in, body, "boot", ask.question.boot, sizeof ask.question.boot);
+    json_text(&in, body, "nonce", ask.nonce, sizeof ask.nonce);
+    const json_t *epoch = json_object_at(&in, body, "epoch");
+    json_enter(&in, "epoch");
+    ask.question.epoch.incarnation = json_u64(&in, epoch, "incarnation");
+    ask.question.epoch.counter = json_u64(&in, epoch, "counter");
+    json_leave(&in);
+    if (json_in_ok(&in) && (ask.question.boot[0] == '\0' || ask.nonce[0] == '\0')) {
+        json_in_fail(&in, NULL, "names no boot, or no nonce: the answer would be worth nothing");
+    }
+    if (json_in_done(&in, ret_err) < 0) {
+        return -1;
+    }
+    *ret_ask = ask;
+    return 0;
+}

@@ -1,5 +1,6 @@
 /*
- * ask.h - reading what somebody asks for, strictly: the bodies of POST /v1/requests and /v1/config.
+ * ask.h - reading what somebody asks for, strictly: the bodies of POST /v1/requests, /v1/config and
+ * /v1/promise.
  *
  * A member that is not known is an error, not ignored: a misspelt "accept_loss_bytes" must not
  * become a request without it. A reason is mandatory, and is one line that a person can read. Names
@@ -13,6 +14,7 @@
 
 #include "controller/base/err.h"
 #include "controller/cluster/records.h"
+#include "controller/core/core.h"
 
 /* def NULL: none is stored yet. Fills kind to accept_loss_bytes and the id, "" when none was given;
  * who, time and state are the caller's. */
@@ -31,6 +33,14 @@ struct ask_config {
     int64_t expected_revision; /* -1: not said */
 };
 int ask_config(const json_t *body, struct ask_config *ret_config, struct err *ret_err);
+
+/* A guard's question for a promise; its nonce comes back with the answer. */
+#define NONCE_SIZE 48
+struct ask_promise {
+    struct promise_question question;
+    char nonce[NONCE_SIZE];
+};
+int ask_promise(const json_t *body, struct ask_promise *ret_ask, struct err *ret_err);
 
 /* [a-z0-9-], at least 8 bytes and fewer than ID_SIZE. */
 bool ask_id_valid(const char *id);

@@ -58,6 +58,13 @@ static const struct config_record *backend_config(void *arg)
     return d->config;
 }
 
+static bool backend_promise(void *arg, const struct promise_question *question, char *ret_reason,
+                            size_t size)
+{
+    struct daemon *d = arg;
+    return core_promise(d->core, question, clock_now_ms(), ret_reason, size);
+}
+
 int serving_start(struct daemon *d, struct err *ret_err)
 {
     struct api_options options = {
@@ -69,6 +76,7 @@ int serving_start(struct daemon *d, struct err *ret_err)
                     .config = backend_config,
                     .put_request = store_put_request,
                     .put_config = store_put_config,
+                    .promise = backend_promise,
                     .allowed = https_allowed,
                     .refused = https_refused},
     };

@@ -220,6 +220,28 @@ void store_lose_config(struct daemon *d)
     api_take_config(d->api, NULL);
 }
 
+static void take_guard(struct daemon *d, const struct etcd_kv *kv)
+{
+    struct guard_record said;
+    struct err err = {0};
+    if (guard_record_decode(kv->value, kv->value_len, &said, &err) < 0) {
+        store_complain(d, kv->key, &err);
+    } else {
+        core_take_guard(d->core, &said, kv->mod_revision, clock_now_ms());
+    }
+}
+
+static void take_renewal(struct daemon *d, const char *database, const struct etcd_kv *kv)
+{
+    struct renewal_record renewal;
+    struct err err = {0};
+    if (renewal_record_decode(kv->value, kv->value_len, &renewal, &err) < 0) {
+        store_complain(d, kv->key, &err);
+    } else {
+        core_take_renewal(d->core, database, &renewal, kv->mod_revision, clock_now_ms());
+    }
+}
+
 void store_take_key(struct daemon *d, const struct etcd_kv *kv)
 {
     const char *rest;
@@ -239,6 +261,10 @@ void store_take_key(struct daemon *d, const struct etcd_kv *kv)
         take_permit(d, kv);
     } else if (cut(kv->key, d->prefix, STORE_GROUPS, &rest)) {
         take_group(d, kv);
+    } else if (cut(kv->key, d->prefix, STORE_GUARDS, &rest)) {
+        take_guard(d, kv);
+    } else if (cut(kv->key, d->prefix, STORE_RENEWALS, &rest)) {
+        take_renewal(d, rest, kv);
     }
 }
 
@@ -474,6 +500,7 @@ char *store_encode_view(struct daemon *d, size_t *ret_len)
     if (view == NULL) {
         abort();
     }
+    d->core->promises = d->https.listening[0] != '\0';
     core_view(d->core, clock_now_ms(), view);
     view->started_wall_ms = (uint64_t)d->started_wall_ms;
     snprintf(view->version, sizeof view->version, "%s", FAILOVER_VERSION);

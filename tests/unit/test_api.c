@@ -93,6 +93,18 @@ static bool allowed(void *arg, const char *name, enum api_role *ret_role)
     return false;
 }
 
+static bool promises;
+static struct promise_question promised_to;
+
+static bool promise(void *arg, const struct promise_question *question, char *ret_reason,
+                    size_t size)
+{
+    (void)arg;
+    promised_to = *question;
+    snprintf(ret_reason, size, "it is revoked");
+    return promises;
+}
+
 static void refused(void *arg, const char *who, const char *why)
 {
     (void)arg;
@@ -147,6 +159,7 @@ static int set_up(void **state)
                                               .extra = give_extra,
                                               .put_request = put_request,
                                               .put_config = put_config,
+                                              .promise = promise,
                                               .allowed = allowed,
                                               .refused = refused}};
     as = NULL;
@@ -703,6 +716,39 @@ static void a_guard_is_told_nothing_of_operators(void **state)
     assert_int_equal(post("/v1/config", "{}"), 403);
 }
 
+static const char *promise_body(const char *boot)
+{
+    static char body[512];
+    snprintf(body, sizeof body,
+             "{\"database\":\"payments\",\"node\":\"pay-east\",\"boot\":\"%s\",\"nonce\":\"n-1\","
+             "\"epoch\":{\"incarnation\":1,\"counter\":7}}",
+             boot);
+    return body;
+}
+
+static void a_guard_is_promised_what_the_core_promises(void **state)
+{
+    (void)state;
+    serve_https();
+    as = "pay-east";
+    promises = true;
+    assert_int_equal(post("/v1/promise", promise_body("b-1")), 200);
+    assert_true(json_is_true(json_object_get(latest.body, "promised")));
+    assert_string_equal(text("nonce"), "n-1");
+    assert_string_equal(text("boot"), "b-1");
+    assert_string_equal(promised_to.node, "pay-east");
+    assert_int_equal(promised_to.epoch.counter, 7);
+    promises = false;
+    assert_int_equal(post("/v1/promise", promise_body("b-1")), 200);
+    assert_true(json_is_false(json_object_get(latest.body, "promised")));
+    assert_string_equal(text("reason"), "it is revoked");
+    assert_int_equal(post("/v1/promise", promise_body("")), 400);
+    assert_int_equal(post("/v1/promise", "{\"database\":\"payments\"}"), 400);
+    assert_int_equal(get("/v1/promise"), 405);
+    as = "ann";
+    assert_int_equal(post("/v1/promise", promise_body("b-1")), 403);
+}
+
 static void a_name_that_is_not_allowed_reaches_nothing(void **state)
 {
     (void)state;
@@ -766,6 +812,7 @@ int main(void)
         TEST(a_certificate_that_may_operate_is_recorded_by_its_name),
         TEST(a_certificate_that_may_read_cannot_order),
         TEST(a_guard_is_told_nothing_of_operators),
+        TEST(a_guard_is_promised_what_the_core_promises),
         TEST(a_name_that_is_not_allowed_reaches_nothing),
         TEST(https_can_be_ended_and_begun_again),
     };

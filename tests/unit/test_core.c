@@ -325,6 +325,182 @@ static struct request_record asked(enum request_kind kind, const char *id)
     return request;
 }
 
+/* ---- the permit's time, and promises ---- */
+
+/* d0 is guarded: its permit names the boot of n0 and is promised by ops1 and ops2. */
+static struct driven *guarded(void)
+{
+    struct definition def = one_database(2);
+    for (int n = 0; n < def.nodes_len; n++) {
+        def.nodes[n].levels[0] = (struct fence_level_def){.name = "guard", .method = FENCE_GUARD};
+        def.nodes[n].levels[1] = (struct fence_level_def){.name = "time", .method = FENCE_PERMIT};
+    }
+    struct driven *t = settled_with(def);
+    struct permit_record *permit = &t->core.databases[0].permit;
+    snprintf(permit->boot, sizeof permit->boot, "boot-1");
+    permit->promisers_len = 2;
+    snprintf(permit->promisers[0], NAME_SIZE, "ops1");
+    snprintf(permit->promisers[1], NAME_SIZE, "ops2");
+    struct renewal_record renewal = {.epoch = permit->epoch,
+                                     .permit_revision = t->core.databases[0].permit_revision,
+                                     .armed = true};
+    snprintf(renewal.boot, sizeof renewal.boot, "boot-1");
+    assert_true(core_take_renewal(&t->core, "d0", &renewal, ++t->revision, t->now_ms));
+    return t;
+}
+
+/* Its revocation is recorded, and n0 is being fenced. */
+static struct driven *fencing_guarded(void)
+{
+    struct driven *t = guarded();
+    struct database_state *d = &t->core.databases[0];
+    struct group_record *group = group_with(t, 0);
+    moving_with(group, PHASE_FENCE);
+    t->core.groups[0].record = *group;
+    free(group);
+    d->permit.state = PERMIT_REVOKED;
+    d->state = DB_FENCING;
+    d->revoked_ms = t->now_ms;
+    return t;
+}
+
+static struct promise_question question_of(const struct driven *t)
+{
+    struct promise_question question = {.epoch = state(t, 0)->permit.epoch};
+    snprintf(question.database, NAME_SIZE, "d0");
+    snprintf(question.node, NAME_SIZE, "n0");
+    snprintf(question.boot, sizeof question.boot, "boot-1");
+    return question;
+}
+
+static bool promised(struct driven *t, const struct promise_question *question, const char *words)
+{
+    char reason[REASON_SIZE];
+    bool given = core_promise(&t->core, question, t->now_ms, reason, sizeof reason);
+    assert_int_equal(given, reason[0] == '\0');
+    assert_true(given || strstr(reason, words) != NULL);
+    return given;
+}
+
+static void a_promise_is_given_for_exactly_the_permit_that_is_known(void **unused)
+{
+    (void)unused;
+    struct driven *t = guarded();
+    struct promise_question question = question_of(t);
+    assert_true(promised(t, &question, ""));
+    assert_int_equal(state(t, 0)->promised_ms, t->now_ms);
+    struct promise_question other = question;
+    other.epoch.counter++;
+    assert_false(promised(t, &other, "is of epoch 1.5, asked was 1.6"));
+    other = question;
+    snprintf(other.boot, sizeof other.boot, "boot-2");
+    assert_false(promised(t, &other, "in another life"));
+    other = question;
+    snprintf(other.node, sizeof other.node, "n1");
+    assert_false(promised(t, &other, "is for n0"));
+    other = question;
+    snprintf(other.database, sizeof other.database, "d7");
+    assert_false(promised(t, &other, "no database"));
+    t->core.databases[0].permit_known = false;
+    assert_false(promised(t, &question, "does not know"));
+    free(t);
+}
+
+/* In memory already, before the write is answered: an unknown save may be recorded. */
+static void who_has_begun_to_revoke_promises_nothing(void **unused)
+{
+    (void)unused;
+    struct driven *t = guarded();
+    struct promise_question question = question_of(t);
+    t->core.databases[0].permit.state = PERMIT_REVOKED;
+    assert_false(promised(t, &question, "is revoked"));
+    free(t);
+}
+
+static void time_counts_the_whole_sum_from_the_later_of_revocation_and_promise(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    struct database_state *d = &t->core.databases[0];
+    assert_int_equal(permit_ends_ms(&t->core, 0), t->now_ms + 11310);
+    d->promised_ms = t->now_ms + 700;
+    assert_int_equal(permit_ends_ms(&t->core, 0), t->now_ms + 700 + 11310);
+    t->core.now_ms = t->now_ms + 700 + 11309;
+    assert_false(the_permits_time_has_passed(&t->core, 0));
+    t->core.now_ms++;
+    assert_true(the_permits_time_has_passed(&t->core, 0));
+    free(t);
+}
+
+static void time_is_no_evidence_for_who_would_not_have_been_asked(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    struct permit_record *permit = &t->core.databases[0].permit;
+    permit->changing = true; /* nobody was listed before */
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    permit->before_len = 1;
+    snprintf(permit->before[0], NAME_SIZE, "ops2");
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    snprintf(permit->before[0], NAME_SIZE, "ops1");
+    assert_true(permit_ends_ms(&t->core, 0) != NEVER);
+    permit->changing = false;
+    snprintf(permit->promisers[0], NAME_SIZE, "ops3");
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    free(t);
+}
+
+static void time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_blind(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    struct database_state *d = &t->core.databases[0];
+    d->renewal.said.armed = false;
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    d->renewal.said.armed = true;
+    d->renewal.said.epoch.counter--; /* of an earlier permit */
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    d->renewal.said.epoch.counter++;
+    snprintf(d->renewal.said.boot, sizeof d->renewal.said.boot, "boot-0");
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    snprintf(d->renewal.said.boot, sizeof d->renewal.said.boot, "boot-1");
+    t->core.def.policy.when_blind = BLIND_CONTINUE;
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    t->core.def.policy.when_blind = BLIND_STOP;
+    t->core.def.nodes[0].levels_len = 1;
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    t->core.def.nodes[0].levels_len = 2;
+    d->revoked_ms = 0; /* not confirmed in this life */
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    free(t);
+}
+
+static void a_guards_report_counts_for_the_revocation_that_it_names(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    struct guard_record said = {.mode = GUARD_GUARDING, .state = GUARD_STOPPED};
+    snprintf(said.node, NAME_SIZE, "n0");
+    snprintf(said.database, NAME_SIZE, "d0");
+    snprintf(said.boot, sizeof said.boot, "boot-1");
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_false(the_guard_reports_it_gone(&t->core, 0)); /* of no revocation */
+    said.stopped_for = state(t, 0)->permit_revision - 1;
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_false(the_guard_reports_it_gone(&t->core, 0)); /* of an earlier one */
+    said.stopped_for = state(t, 0)->permit_revision;
+    assert_true(core_take_guard(&t->core, &said, t->revision - 1, t->now_ms));
+    assert_false(the_guard_reports_it_gone(&t->core, 0)); /* an older report, read again */
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_true(the_guard_reports_it_gone(&t->core, 0));
+    said.state = GUARD_STOPPING;
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_false(the_guard_reports_it_gone(&t->core, 0));
+    snprintf(said.node, NAME_SIZE, "n9");
+    assert_false(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    free(t);
+}
+
 /* ---- fencing ---- */
 
 static struct definition two_on_one_node(void)
@@ -1325,6 +1501,12 @@ static void a_proxy_without_a_wish_does_not_keep_the_core_awake(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_promise_is_given_for_exactly_the_permit_that_is_known),
+        cmocka_unit_test(who_has_begun_to_revoke_promises_nothing),
+        cmocka_unit_test(time_counts_the_whole_sum_from_the_later_of_revocation_and_promise),
+        cmocka_unit_test(time_is_no_evidence_for_who_would_not_have_been_asked),
+        cmocka_unit_test(time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_blind),
+        cmocka_unit_test(a_guards_report_counts_for_the_revocation_that_it_names),
         cmocka_unit_test(a_level_that_fails_for_two_databases_gives_way_to_the_next_one),
         cmocka_unit_test(a_level_that_never_reports_gives_way_for_all_who_share_it),
         cmocka_unit_test(a_persons_word_is_recorded_as_his_whatever_event_it_came_with),
