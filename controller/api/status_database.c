@@ -53,6 +53,33 @@ static json_t *lsn_json(const struct instance_fact *fact)
     return json_string(text);
 }
 
+/* What its guard says; null where the definition has none for the node. */
+static json_t *guard_json(const struct core *core, const struct status_extra *extra, int database,
+                          int index)
+{
+    const struct node_def *node =
+        &core->def.nodes[core->def.databases[database].instances[index].node];
+    const struct guard_view *guard = &core->databases[database].instances[index].guard;
+    if (!node_has_method(node, FENCE_GUARD)) {
+        return json_null();
+    }
+    json_t *out = json_object();
+    json_object_set_new(out, "reported", json_boolean(guard->known));
+    if (guard->known) {
+        const struct guard_record *said = &guard->said;
+        json_object_set_new(out, "mode", json_string(guard_mode_names[said->mode]));
+        json_object_set_new(out, "state", json_string(guard_state_names[said->state]));
+        json_object_set_new(out, "role", json_string(role_names[said->role]));
+        json_object_set_new(out, "held", words_text_or_null(said->held));
+        json_object_set_new(out, "crash", words_text_or_null(said->crash));
+        json_object_set_new(out, "watchdog", json_string(watchdog_kind_names[said->watchdog]));
+        json_object_set_new(out, "armed", json_boolean(said->armed));
+        json_object_set_new(out, "version", words_text(said->version));
+        json_object_set_new(out, "age_ms", words_age(extra->now_ms, guard->heard_ms));
+    }
+    return out;
+}
+
 static json_t *instance_json(const struct core *core, const struct status_extra *extra,
                              int database, int index)
 {
@@ -76,7 +103,25 @@ static json_t *instance_json(const struct core *core, const struct status_extra 
     json_object_set_new(out, "lsn", lsn_json(&instance->fact));
     json_object_set_new(out, "lag_bytes", lag_json(db, &instance->fact));
     json_object_set_new(out, "detail", words_text(instance->detail));
+    json_object_set_new(out, "guard", guard_json(core, extra, database, index));
     return out;
+}
+
+/* The tier (design §1), the holder's last renewal, and whose promises would carry it without etcd.
+ */
+static void set_tier(json_t *out, const struct core *core, const struct status_extra *extra,
+                     int database)
+{
+    const struct database_state *db = &core->databases[database];
+    json_t *promisers = json_array();
+    json_object_set_new(out, "tier", json_string(core_tier(core, database)));
+    json_object_set_new(out, "renewed_age_ms", words_age(extra->now_ms, db->renewal.heard_ms));
+    json_object_set_new(out, "watchdog_armed",
+                        json_boolean(db->renewal.known && db->renewal.said.armed));
+    for (int i = 0; db->permit_known && i < db->permit.promisers_len; i++) {
+        json_array_append_new(promisers, words_text(db->permit.promisers[i]));
+    }
+    json_object_set_new(out, "promisers", promisers);
 }
 
 /* "If the primary died now": asked of the code that would decide. */
@@ -240,6 +285,7 @@ json_t *status_database(const struct core *core, const struct status_extra *extr
                         record == NULL || record->timeline == 0 ? json_null()
                                                                 : json_integer(record->timeline));
     set_permit(out, db);
+    set_tier(out, core, extra, database);
     set_durability(out, core, extra, database, primary);
     json_object_set_new(out, "loss_now_bytes",
                         choice.loss_known ? words_u64(choice.loss_bytes) : json_null());

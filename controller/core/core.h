@@ -525,6 +525,9 @@ struct core_check {
 /* Standbys that stream from the recorded primary now. */
 int core_redundancy(const struct core *core, int database);
 bool core_sync_enforced(const struct core *core, int database);
+/* What a failover rests on (design §1), as it is now: "strict" (guards, an armed watchdog and
+ * enforced sync entries), "fenced" (a guard or a device that proves it) or "best effort". */
+const char *core_tier(const struct core *core, int database);
 /* Instances that were just seen to take writes; more than one is an alarm (lessons A13). */
 int core_primaries_seen(const struct core *core, int database);
 

@@ -455,6 +455,29 @@ void record_cut(struct core *core, int db)
                 "of each sync entry enough standbys have durably stopped receiving from it");
 }
 
+/* ---- the tier ---- */
+
+const char *core_tier(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    int primary = core_primary(core, db);
+    int guards = 0;
+    for (int i = 0; i < core->def.databases[db].instances_len; i++) {
+        guards += guard_is_heard(core, db, i) ? 1 : 0;
+    }
+    bool guarded = is_guarded(core, db) && primary >= 0 && guard_is_heard(core, db, primary);
+    bool armed = d->renewal.known && d->renewal.said.armed &&
+                 epoch_compare(d->renewal.said.epoch, d->permit.epoch) == 0;
+    if (guarded && armed && guards == core->def.databases[db].instances_len &&
+        d->permit.sync_len > 0 && core_sync_enforced(core, db)) {
+        return "strict";
+    }
+    bool proven =
+        guarded || (primary >= 0 && (node_has_method(node_of(core, db, primary), FENCE_AGENT) ||
+                                     node_has_method(node_of(core, db, primary), FENCE_COMMAND)));
+    return proven ? "fenced" : "best effort";
+}
+
 /* ---- promises ---- */
 
 bool core_promise(struct core *core, const struct promise_question *question, uint64_t now_ms,

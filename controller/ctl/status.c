@@ -11,6 +11,8 @@
 #include "controller/ctl/show.h"
 #include "controller/ctl/verdict.h"
 
+#define GUARD_SILENT_MS 15000 /* guards report every ten seconds */
+
 #define LATEST_EVENTS 5
 
 static enum tone opinion_tone(const char *opinion)
@@ -49,6 +51,23 @@ static void role_cell(struct sheet *sheet, const json_t *db, const json_t *insta
     }
 }
 
+/* What the instance's guard adds that a person should know; "" where all is well, or there is none.
+ */
+static const char *guard_words(const json_t *instance)
+{
+    const json_t *guard = json_object_get(instance, "guard");
+    if (!json_is_object(guard)) {
+        return "";
+    }
+    if (!json_is_true(json_object_get(guard, "reported")) ||
+        member_number(guard, "age_ms", 0) > GUARD_SILENT_MS) {
+        return " its guard is silent";
+    }
+    return strcmp(member_text(guard, "mode", ""), "observing") == 0 ? " its guard only observes"
+           : !member_null(guard, "held")                            ? " held down by its guard"
+                                                                    : "";
+}
+
 static void print_databases(const struct page *page, const json_t *group)
 {
     static const char *const columns[] = {"DATABASE", "NODE", "SITE", "ROLE",    "HEALTH",
@@ -77,7 +96,8 @@ static void print_databases(const struct page *page, const json_t *group)
                            ? ""
                            : show_bytes(member_number(instance, "lag_bytes", 0), lag));
             sheet_cell(sheet, TONE_PLAIN, "%s", member_text(instance, "lsn", ""));
-            sheet_cell(sheet, TONE_PLAIN, "%s", member_text(instance, "detail", ""));
+            sheet_cell(sheet, TONE_PLAIN, "%s%s", member_text(instance, "detail", ""),
+                       guard_words(instance));
         }
     }
     sheet_end(sheet);
@@ -85,9 +105,9 @@ static void print_databases(const struct page *page, const json_t *group)
 
 static void print_protection(const struct page *page, const json_t *group)
 {
-    static const char *const columns[] = {"DATABASE",   "STATE",           "-FOR",
-                                          "DURABILITY", "REDUNDANCY",      "PERMIT",
-                                          "-TIMELINE",  "+IF IT DIED NOW", NULL};
+    static const char *const columns[] = {"DATABASE",        "STATE",      "-FOR",   "TIER",
+                                          "DURABILITY",      "REDUNDANCY", "PERMIT", "-TIMELINE",
+                                          "+IF IT DIED NOW", NULL};
     struct sheet *sheet = sheet_new(page, columns);
     size_t index;
     json_t *db;
@@ -101,6 +121,7 @@ static void print_protection(const struct page *page, const json_t *group)
         sheet_cell(sheet, TONE_PLAIN, "%s", member_text(db, "name", "?"));
         sheet_cell(sheet, TONE_PLAIN, "%s", member_text(db, "state", "?"));
         age_cell(sheet, db, "since_ms");
+        sheet_cell(sheet, TONE_PLAIN, "%s", member_text(db, "tier", "?"));
         sheet_cell(sheet, TONE_PLAIN, "%s", member_text(db, "durability", "?"));
         if (words[0] != '\0') {
             sheet_cell(sheet, TONE_WARN, "%s", words);
