@@ -350,22 +350,9 @@ etcd_ready() { # HOST: it is, once it has committed a write
     etcd_ctl "$1" put "/$WORLD_ID/ready" yes
 }
 
-# A certificate authority, and what it has signed: one for each member (its gateway is its own client, so it is for both
-# ends), one for all clients. Where there are users, the gateway refuses a client's certificate that has a CommonName.
+# Where there are users, the gateway refuses a client's certificate that has a CommonName; it is its own client.
 etcd_tls() { # HOST...
-    local host subject dir=$WORLD/tls
-    (umask 077 && mkdir -p "$dir")
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$WORLD_ID" \
-        -keyout "$dir/ca.key" -out "$dir/ca.pem" >"$dir/log" 2>&1 || return 1
-    for host in "$@" client; do
-        subject=/CN=$host
-        [[ $host != client ]] || subject=/O=sandbox
-        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$subject" \
-            -keyout "$dir/$host.key" -out "$dir/$host.csr" >>"$dir/log" 2>&1 || return 1
-        openssl x509 -req -in "$dir/$host.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
-            -extfile <(printf 'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=IP:%s\n' \
-                "${HOST_ADDRESS[$host]:-127.0.0.1}") -out "$dir/$host.pem" >>"$dir/log" 2>&1 || return 1
-    done
+    world_tls "$@" client
 }
 
 # The user of the controllers may touch their keys and nothing else.
@@ -381,6 +368,27 @@ etcd_users() { # HOST
         etcd_ctl "$host" auth enable || return 1
     (umask 077 && echo "$root" >"$WORLD/secrets/etcd-root")
 } >>"$WORLD/etcd-users.log" 2>&1
+
+# --- certificates --------------------------------------------------------------------------------------------
+
+# world_tls NAME...: WORLD/tls/NAME.pem and .key, for both ends of a connection, signed by one authority (ca.pem) that is
+# made with the first. A host's bears its address; "client" has no CommonName.
+world_tls() {
+    local name subject dir=$WORLD/tls
+    (umask 077 && mkdir -p "$dir")
+    [[ -e $dir/ca.pem ]] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj "/CN=$WORLD_ID" -keyout "$dir/ca.key" -out "$dir/ca.pem" >>"$dir/log" 2>&1 || return 1
+    for name; do
+        [[ ! -e $dir/$name.pem ]] || continue
+        subject=/CN=$name
+        [[ $name != client ]] || subject=/O=sandbox
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$subject" \
+            -keyout "$dir/$name.key" -out "$dir/$name.csr" >>"$dir/log" 2>&1 || return 1
+        openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
+            -extfile <(printf 'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=IP:%s\n' \
+                "${HOST_ADDRESS[$name]:-127.0.0.1}") -out "$dir/$name.pem" >>"$dir/log" 2>&1 || return 1
+    done
+}
 
 # --- PostgreSQL ----------------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@
 #     shop_build_world     hosts, etcd, databases, proxies, power devices, services; ready when it returns
 #     shop_definition      DIR/cluster.yaml, as deploy/example has it
 #     controller_start HOST, ctl ARGUMENTS...
+#     guards_start, guards_adopt   with SHOP_GUARDS=yes: before and after the definition is applied
 #     load_start, load_stop, load_line KIND, shop_audit
 
 SHOP_PROFILE=${SHOP_PROFILE:-default}
 SHOP_RATE=${SHOP_RATE:-50}
+SHOP_GUARDS=${SHOP_GUARDS:-} # yes: a failover-guard and a watchdog for each data node
 SHOP_NODES=(pay-east pay-west ord-east ord-west)
 SHOP_KINDS=(payment order)
 declare -A SHOP_BMC=([pay-east]=10.77.5.1 [pay-west]=10.77.5.2 [ord-east]=10.77.5.3 [ord-west]=10.77.5.4)
@@ -33,6 +35,7 @@ shop_hosts() {
     world_host proxy2 10.77.3.2
     world_host client 10.77.4.1
     world_host bmc "${SHOP_BMC[@]}"
+    [[ -z $SHOP_GUARDS ]] || world_host watchdogs 10.77.6.1 # outside of the nodes that they watch
     for node in "${SHOP_NODES[@]}"; do
         SHOP_DEVICES+=("$node=${SHOP_BMC[$node]}")
     done
@@ -131,12 +134,17 @@ shop_build_world() {
 
 # --- the controllers -----------------------------------------------------------------------------------------
 
+# The levels that are seen beside those that run.
+definition_guard() {
+    [[ -z $SHOP_GUARDS ]] || printf '\n      - { name: %s, method: %s }' guard guard time permit replicas replication
+}
+
 definition_node() { # NODE SITE
     cat <<-END
 	  $1:
 	    site: $2
 	    address: ${HOST_ADDRESS[$1]}
-	    fencing:
+	    fencing:$(definition_guard)
 	      - name: power
 	        method: agent
 	        agent: fence_ipmilan
@@ -241,7 +249,17 @@ shop_definition() {
 
 # controller_start HOST: a failoverd there, with a local file of its own.
 controller_start() {
-    local host=$1 tls='' user=''
+    local host=$1 tls='' user='' api=''
+    [[ -z $SHOP_GUARDS ]] || {
+        world_tls "$host" || return 1
+        api="
+	api:
+	  listen: ${HOST_ADDRESS[$host]}:8443
+	  cert: $WORLD/tls/$host.pem
+	  key: $WORLD/tls/$host.key
+	  client_ca: $WORLD/tls/ca.pem
+	  allow: { guard: guard }"
+    }
     [[ -z $ETCD_TLS ]] || tls="
 	  ca: $WORLD/tls/ca.pem
 	  cert: $WORLD/tls/client.pem
@@ -268,9 +286,56 @@ controller_start() {
 	  oncall: [$SANDBOX_HOME/call, $WORLD/calls.log]
 	listen:
 	  socket: $WORLD/$host/failoverd.sock
-	  group: ${SHOP_SOCKET_GROUP:-root}
+	  group: ${SHOP_SOCKET_GROUP:-root}${api//$'\t'/}
 	END
     world_spawn "$host" failoverd "$BUILD/failoverd" --config "$WORLD/$host/local.yaml"
+}
+
+# guard_start NODE: a failover-guard there, and the watchdog that ends all of the node when it is not fed.
+guard_start() {
+    local node=$1 kind database=''
+    world_tls guard || return 1
+    for kind in "${SHOP_KINDS[@]}"; do
+        [[ $node != "${SHOP_HOME[$kind]}" && $node != "${SHOP_AWAY[$kind]}" ]] || database=${SHOP_DATABASE[$kind]}
+    done
+    grep -qs failover.conf "$WORLD/$node/data/postgresql.conf" ||
+        echo "include_if_exists = 'failover.conf'" >>"$WORLD/$node/data/postgresql.conf"
+    install -d -m 700 "$WORLD/$node/state" "$WORLD/$node/run"
+    world_spawn watchdogs "watchdog-$node" "$BUILD/sandbox-watchdog" "$WORLD/$node/watchdog.sock" "$WORLD_CGROUP/$node"
+    wait_for "the watchdog of $node listens" 5 test -S "$WORLD/$node/watchdog.sock" || return 1
+    cat >"$WORLD/$node/local.yaml" <<-END
+	id: guard-$node
+	cluster: shop
+	etcd: { endpoints: ["$(etcd_url etcd1)", "$(etcd_url etcd2)", "$(etcd_url etcd3)"] }
+	guard:
+	  node: $node
+	  state_dir: $WORLD/$node/state
+	  run_dir: $WORLD/$node/run
+	  watchdog: $WORLD/$node/watchdog.sock
+	  ca: $WORLD/tls/ca.pem
+	  cert: $WORLD/tls/guard.pem
+	  key: $WORLD/tls/guard.key
+	  replication: user=replicator password=$(world_secret replicator) connect_timeout=2
+	  instances:
+	    $database: { data_dir: $WORLD/$node/data, bin_dir: $PG_BIN, socket_dir: $WORLD/$node/socket }
+	END
+    world_spawn "$node" guard "$BUILD/failover-guard" --config "$WORLD/$node/local.yaml"
+}
+
+guards_start() {
+    local node
+    for node in "${SHOP_NODES[@]}"; do
+        guard_start "$node" || return 1
+    done
+}
+
+# The guards only observe until they are asked to guard; that needs each one's report.
+guards_adopt() {
+    ctl adopt shop --yes --reason 'every node has its guard'
+}
+
+guards_hold() {
+    ctl status --json | jq -e 'all(.groups[].databases[]; .tier == "strict" and .renewed_age_ms < 5000)'
 }
 
 # controllers_stop: both end in good order, as systemd would end them.
