@@ -413,6 +413,7 @@ struct core {
     struct request_slot requests[REQUESTS_MAX];
     uint64_t store_bytes; /* as last told; 0: not yet */
     uint64_t store_quota_bytes;
+    int64_t seen_revision; /* every change of the store up to it was taken: the watch is in order */
     bool promises; /* guards can ask this controller: its API listens. The driver's to set */
     bool blind;    /* every target fails at once: the prober is suspect */
     uint64_t blind_since_ms;
@@ -458,6 +459,9 @@ bool core_take_request(struct core *core, const struct request_record *request,
 /* view NULL: its key is gone. */
 void core_take_peer(struct core *core, const char *id, const struct controller_record *view,
                     uint64_t now_ms);
+
+/* The watch, or a reading, has delivered everything up to this revision. */
+void core_saw(struct core *core, int64_t revision);
 
 /* From guards; older than what is known: ignored. False: the definition has no such instance. */
 bool core_take_guard(struct core *core, const struct guard_record *said, int64_t mod_revision,

@@ -12,7 +12,8 @@
  *  - Only a controller counts that the holder would have to ask: it stands in the permit's list,
  * and in the list before, until the holder is seen to have renewed under the new one.
  *  - The holder's last renewal must have said that its watchdog is armed: without one its stop is a
- *    wish.
+ *    wish. It is known to be the last when the watch has passed the revocation: none is accepted
+ *    after that.
  *  - A promise is given by who knows of no revocation, and starts this process's own wait again.
  */
 #include "controller/core/private.h"
@@ -42,6 +43,11 @@ const struct guard_record *guard_of(const struct core *core, int db, int i)
                    node_has_method(node_of(core, db, i), FENCE_GUARD)
                ? &guard->said
                : NULL;
+}
+
+void core_saw(struct core *core, int64_t revision)
+{
+    core->seen_revision = revision > core->seen_revision ? revision : core->seen_revision;
 }
 
 bool core_take_guard(struct core *core, const struct guard_record *said, int64_t mod_revision,
@@ -345,8 +351,8 @@ uint64_t permit_ends_ms(const struct core *core, int db)
                   permit->boot[0] != '\0' &&
                   strcmp(permit->node, instance_node(core, db, i)) == 0 &&
                   core->def.policy.when_blind == BLIND_STOP && may_count_time(core, permit) &&
-                  d->renewal.known && d->renewal.said.armed &&
-                  strcmp(d->renewal.said.boot, permit->boot) == 0 &&
+                  core->seen_revision >= d->permit_revision && d->renewal.known &&
+                  d->renewal.said.armed && strcmp(d->renewal.said.boot, permit->boot) == 0 &&
                   epoch_compare(d->renewal.said.epoch, permit->epoch) == 0;
     if (!counts) {
         return NEVER;

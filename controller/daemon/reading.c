@@ -265,6 +265,7 @@ static uint32_t wanted_ttl(const struct daemon *d)
 static void finish_follower(struct daemon *d, const struct reading *reading)
 {
     take_up(d, reading);
+    core_saw(d->core, reading->revision);
     follow_from(d, reading->revision);
     d->store_read = true;
     if (d->identity_problem[0] == '\0') {
@@ -283,6 +284,7 @@ static void finish_leader(struct daemon *d, const struct reading *reading)
         return; /* it has stood down, and leads no more */
     }
     take_up(d, reading);
+    core_saw(d->core, reading->revision);
     follow_from(d, reading->revision);
     struct core_event event = daemon_event(EV_LOADED);
     event.loaded.revision = reading->revision;

@@ -366,6 +366,7 @@ void store_on_watch(void *arg, const struct etcd_watch_news *news)
     case ETCD_WATCH_EVENTS:
         for (int i = 0; i < news->events_len; i++) {
             take_event(d, &news->events[i]);
+            core_saw(d->core, news->events[i].kv.mod_revision);
         }
         struct core_event event = daemon_event(EV_PEER);
         daemon_post(d, &event);

@@ -67,6 +67,7 @@ static void notify_one(struct world *world, int c, enum watched kind, int index)
     struct args args = to(world, c);
     args.a = (int)kind;
     args.b = index;
+    args.n = (uint64_t)world->store.revision;
     if (world->controllers[c].running && reachable(world, c)) {
         world_at(world, world->now_ms + DELAY_STORE_MS, on_news, &args);
     }
@@ -208,6 +209,7 @@ static void on_news(struct world *world, const struct args *args)
     case WATCH_GUARD: take_guard(world, c, args->b / INSTANCES_MAX, args->b % INSTANCES_MAX); break;
     case WATCH_RENEWAL: take_renewal(world, c, args->b); break;
     }
+    core_saw(core, (int64_t)args->n);
     if (world->controllers[c].running) {
         struct core_event event = controller_event(world, c, EV_PEER);
         controller_post(world, c, &event);

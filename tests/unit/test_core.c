@@ -361,6 +361,7 @@ static struct driven *fencing_guarded(void)
     d->permit.state = PERMIT_REVOKED;
     d->state = DB_FENCING;
     d->revoked_ms = t->now_ms;
+    core_saw(&t->core, d->permit_revision);
     return t;
 }
 
@@ -470,6 +471,10 @@ static void time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_
     t->core.def.nodes[0].levels_len = 1;
     assert_true(permit_ends_ms(&t->core, 0) == NEVER);
     t->core.def.nodes[0].levels_len = 2;
+    t->core.seen_revision = d->permit_revision - 1; /* a later renewal may be on its way */
+    assert_true(permit_ends_ms(&t->core, 0) == NEVER);
+    core_saw(&t->core, d->permit_revision);
+    assert_true(permit_ends_ms(&t->core, 0) != NEVER);
     d->revoked_ms = 0; /* not confirmed in this life */
     assert_true(permit_ends_ms(&t->core, 0) == NEVER);
     free(t);
