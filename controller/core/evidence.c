@@ -85,25 +85,43 @@ bool core_take_renewal(struct core *core, const char *database,
     return true;
 }
 
-/*
- * The recorded primary's guard says, under the permit that it holds, that PostgreSQL ended by
- * itself and is held down: that needs no second witness, and no fall (design §6, §7).
- */
-bool guard_says_gone(const struct core *core, int db)
+/* How long ago PostgreSQL ended by itself, as the recorded primary's guard says under the permit
+ * that it holds, and is not back; -1: it says no such thing. */
+static int64_t ended_for_ms(const struct core *core, int db, enum guard_state *ret_state)
 {
     const struct database_state *d = &core->databases[db];
     int primary = core_primary(core, db);
     const struct guard_record *said = primary < 0 ? NULL : guard_of(core, db, primary);
     if (said == NULL || !is_guarded(core, db) || d->permit.state != PERMIT_GRANTED ||
         strcmp(said->boot, d->permit.boot) != 0 ||
-        epoch_compare(said->epoch, d->permit.epoch) != 0 || said->state != GUARD_STOPPED ||
-        said->crash[0] == '\0') {
-        return false;
+        epoch_compare(said->epoch, d->permit.epoch) != 0 || said->crash[0] == '\0' ||
+        said->state == GUARD_RUNNING) {
+        return -1;
     }
-    /* A restart in its place is tried first where the policy says so. */
+    *ret_state = said->state;
+    return (int64_t)(said->down_ms + (core->now_ms - d->instances[primary].guard.heard_ms));
+}
+
+/*
+ * PostgreSQL ended by itself and is held down: that needs no second witness, and no fall (design
+ * §6, §7). A restart in its place is tried first where the policy says so.
+ */
+bool guard_says_gone(const struct core *core, int db)
+{
     const struct database_def *def = &core->def.databases[db];
-    uint64_t down = said->down_ms + (core->now_ms - d->instances[primary].guard.heard_ms);
-    return def->on_crash == CRASH_FAILOVER || down >= def->restart_deadline_ms;
+    enum guard_state state = GUARD_UNKNOWN;
+    int64_t ended = ended_for_ms(core, db, &state);
+    return ended >= 0 && state == GUARD_STOPPED &&
+           (def->on_crash == CRASH_FAILOVER || ended >= (int64_t)def->restart_deadline_ms);
+}
+
+static bool guard_restarts_it(const struct core *core, int db, int64_t *ret_for_ms)
+{
+    const struct database_def *def = &core->def.databases[db];
+    enum guard_state state = GUARD_UNKNOWN;
+    *ret_for_ms = ended_for_ms(core, db, &state);
+    return def->on_crash == CRASH_RESTART && *ret_for_ms >= 0 &&
+           *ret_for_ms < (int64_t)def->restart_deadline_ms;
 }
 
 /* When it ended, by this controller's clock; only after guard_says_gone(). */
@@ -111,6 +129,26 @@ uint64_t guard_gone_ms(const struct core *core, int db)
 {
     const struct guard_view *guard = &core->databases[db].instances[core_primary(core, db)].guard;
     return guard->heard_ms > guard->said.down_ms ? guard->heard_ms - guard->said.down_ms : 1;
+}
+
+/* By a renewal, or by a report, whichever is younger, under the permit's epoch; UINT64_MAX: never.
+ */
+static uint64_t guard_wrote_ms_ago(const struct core *core, int db, int primary)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct renewal_view *renewal = &d->renewal;
+    const struct guard_view *guard = &d->instances[primary].guard;
+    uint64_t age = UINT64_MAX;
+    if (renewal->known && renewal->said.wrote &&
+        epoch_compare(renewal->said.epoch, d->permit.epoch) == 0) {
+        age = core->now_ms - renewal->heard_ms;
+    }
+    if (guard_of(core, db, primary) != NULL && guard->said.wrote &&
+        guard->said.role == ROLE_PRIMARY &&
+        epoch_compare(guard->said.epoch, d->permit.epoch) == 0) {
+        age = earlier(age, core->now_ms - guard->heard_ms + guard->said.wrote_age_ms);
+    }
+    return age;
 }
 
 /*
@@ -122,10 +160,17 @@ void guard_vote(const struct core *core, int db, int primary, bool if_it_failed,
 {
     const struct database_state *d = &core->databases[db];
     const char *node = instance_node(core, db, primary);
-    uint64_t limit = 2u * definition_profile(&core->def)->renewal_ms + 500;
-    uint64_t age = core->now_ms - d->renewal.heard_ms;
-    bool ours = d->renewal.known && epoch_compare(d->renewal.said.epoch, d->permit.epoch) == 0;
-    if (ours && d->renewal.said.wrote && age <= limit) {
+    /* One renewal, and what it may be late by: an old vote does not protect (design §6). */
+    uint32_t renewal_ms = definition_profile(&core->def)->renewal_ms;
+    uint64_t limit = renewal_ms + renewal_ms / 2 + 200;
+    uint64_t age = guard_wrote_ms_ago(core, db, primary);
+    int64_t restarts_for;
+    if (guard_restarts_it(core, db, &restarts_for)) {
+        check_set(check, "guard", if_it_failed, restarts_for,
+                  "the guard of %s restarts it in its place, for %lld ms by now (limit %u ms)",
+                  node, (long long)restarts_for, core->def.databases[db].restart_deadline_ms);
+        check_value(check, "restarts it");
+    } else if (age <= limit) {
         check_set(check, "guard", if_it_failed, (int64_t)age,
                   "the guard of %s wrote by itself, %llu ms ago: it lives", node,
                   (unsigned long long)age);
@@ -136,7 +181,7 @@ void guard_vote(const struct core *core, int db, int primary, bool if_it_failed,
                   "the guard of %s says that PostgreSQL is gone and held down", node);
         check_value(check, "gone, held down");
     } else {
-        check_set(check, "guard", true, ours ? (int64_t)age : -1,
+        check_set(check, "guard", true, age == UINT64_MAX ? -1 : (int64_t)age,
                   "the guard of %s does not testify for it", node);
         check_value(check, "no testimony");
     }

@@ -3,7 +3,7 @@
  *
  *   cluster databases=payments(a1*,a2,a3),orders(b1*,b2) [controllers=2] [profile=default|fast]
  *           [sync=payments:1(a2,a3)] [durability=async] [max-lag=16M] [automatic=no] [groups=each]
- *           [manual=orders]
+ *           [manual=orders] [on-crash=restart]
  *           [levels=guard,permit,replication,power,switch,operator] [proxies=2] [services=yes]
  * [budget=2] [objectives=1h,2h,24h] [cold=yes]
  *
@@ -290,6 +290,12 @@ static bool take_option(struct world *world, const char *key, char *value, struc
             for (int i = 0; i < def->databases[db].instances_len; i++) {
                 world->pg[db][i].sync_on = false;
             }
+        }
+    } else if (strcmp(key, "on-crash") == 0) {
+        for (int db = 0; db < def->databases_len; db++) {
+            def->databases[db].on_crash =
+                strcmp(value, "restart") == 0 ? CRASH_RESTART : CRASH_FAILOVER;
+            def->databases[db].restart_deadline_ms = 10000;
         }
     } else if (strcmp(key, "max-lag") == 0) {
         for (int db = 0; db < def->databases_len && script_bytes(value, &bytes); db++) {

@@ -15,6 +15,7 @@
 #define STOP_MS    5
 #define PROMOTE_MS 30
 #define REPORT_MS  10000
+#define RESTART_MS 3000 /* with the recovery that it has to do */
 
 static const char *node_of(const struct world *world, int db, int i)
 {
@@ -272,6 +273,23 @@ void guards_permit_written(struct world *world, int db)
     }
 }
 
+/* In its place, under the permit that it still holds; a stuck one does not come back. */
+static void on_restart(struct world *world, const struct args *args)
+{
+    int db = args->a;
+    int i = args->b;
+    struct guard *guard = &world->guards[db][i];
+    if (lives(world, db, i) && is_holder(world, db, i) && guard->mode != GUARD_MODE_STUCK &&
+        reaches_store(world, db, i)) {
+        renew(world, db, i);
+        postgres_start(world, db, i);
+        guard->crashed_ms = 0;
+        world_print(world, "the guard of %s has restarted %s", node_of(world, db, i),
+                    world->def.databases[db].name);
+        report(world, db, i);
+    }
+}
+
 void guard_sees_crash(struct world *world, int db, int i)
 {
     struct guard *guard = &world->guards[db][i];
@@ -279,6 +297,10 @@ void guard_sees_crash(struct world *world, int db, int i)
         guard->crashed_ms = world->now_ms;
         guard->deadline_ms = 0;
         report(world, db, i);
+        if (world->def.databases[db].on_crash == CRASH_RESTART) {
+            world_at(world, world->now_ms + RESTART_MS, on_restart,
+                     &(struct args){.a = db, .b = i});
+        }
     }
 }
 
