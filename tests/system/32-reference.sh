@@ -33,7 +33,7 @@ for page in rules settings commands exit-codes keys; do
     check "the page $page is what failoverctl prints" agrees "$page"
 done
 check "a page that differs is noticed" bash -c "! diff -q '$TMP/doc/rules.md' '$TMP/doc/keys.md'"
-for file in README.md deploy/doc/operations.md deploy/doc/etcd.md; do
+for file in README.md deploy/doc/operations.md deploy/doc/guards.md deploy/doc/etcd.md; do
     check "every command that $file names exists" commands_exist "$HERE/$file"
     check "every link of $file leads somewhere" links_lead_somewhere "$HERE/$file"
 done
