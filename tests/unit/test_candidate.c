@@ -230,6 +230,13 @@ static void after_the_fence_only_who_was_heard_since_counts(void **state)
     core->databases[0].proven_ms = NOW - 103;
     standby(core, 'b')->still_findings = 1;
     refused(core, 'b', true, "not been seen at rest");
+    standby(core, 'b')->fact.replay_idle = true; /* and nothing is received: one look is enough */
+    assert_int_equal(chosen(core, true), 'b');
+    standby(core, 'b')->fact.receiving = true; /* it may still receive */
+    refused(core, 'b', true, "not been seen at rest");
+    standby(core, 'b')->fact.receiving = false;
+    standby(core, 'b')->fact.replay_idle = false; /* its log's end is not known yet */
+    refused(core, 'b', true, "not been seen at rest");
     assert_int_equal(chosen(core, true), 'c');
     free(core);
 }
