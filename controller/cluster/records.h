@@ -353,7 +353,8 @@ struct target_view {
     enum cause cause;
     uint64_t age_ms;     /* of the last finding, when this was written */
     uint64_t since_ms;   /* how long the opinion had been held then */
-    bool writable;       /* the latest finding that answered was a primary that took a write */
+    bool writable;       /* the latest finding was a primary of the permit's system that took a
+                            write: the leader counts it among the primaries (core/intruder.c) */
     int64_t lives_after; /* revision of the group's record that said this instance was proven
                             fenced: this controller had seen it before it asked, and found the
                             instance alive; 0: not so. No clock is compared */

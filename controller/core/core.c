@@ -682,9 +682,7 @@ void core_view(struct core *core, uint64_t now_ms, struct controller_record *ret
             target->cause = health->cause;
             target->age_ms = health->latest_ms == 0 ? UINT32_MAX : now_ms - health->latest_ms;
             target->since_ms = now_ms - health->since_ms;
-            const struct instance_fact *fact = &core->databases[db].instances[i].fact;
-            target->writable =
-                health->cause == CAUSE_OK && fact->role == ROLE_PRIMARY && fact->wrote;
+            target->writable = takes_writes(core, db, i);
             target->lives_after = core->databases[db].instances[i].lived_after;
         }
     }

@@ -6,6 +6,10 @@
  * REFENCES_MAX times an hour, and an alarm counts the primaries. The count is recorded before the
  * fence begins, so that no change of leader starts it anew. A node that holds a permit for another
  * database is not fenced for this: a person decides (S9).
+ *
+ * Each controller's finding counts: one that only the follower can reach takes clients' writes just
+ * as well. Findings from before the present state count for nothing: until the fence the old
+ * primary rightly took writes.
  */
 #include "controller/core/private.h"
 
@@ -16,14 +20,22 @@
 #define AGAIN_MS        10000 /* after a proven fence it may take that long until probes agree */
 #define OVERDUE_MS      2000
 
-static bool takes_writes(const struct core *core, int db, int i)
+bool takes_writes(const struct core *core, int db, int i)
 {
     const struct database_state *d = &core->databases[db];
     const struct instance_state *state = &d->instances[i];
     return state->health.cause == CAUSE_OK && state->fact.role == ROLE_PRIMARY &&
-           state->fact.wrote && state->fact.asked_ms > d->since_ms &&
-           state->fact.system_id == d->permit.system_id &&
-           core->now_ms - state->fact.answered_ms <= fresh_limit_ms(core);
+           state->fact.wrote && d->permit_known && state->fact.system_id == d->permit.system_id;
+}
+
+/* The id of a controller that lately saw it take a write, this one before any other; NULL: none. */
+static const char *seen_by(const struct core *core, int db, int i, uint64_t since_ms)
+{
+    const struct instance_fact *fact = &core->databases[db].instances[i].fact;
+    bool lately =
+        fact->asked_ms > since_ms && core->now_ms - fact->answered_ms <= fresh_limit_ms(core);
+    return lately && takes_writes(core, db, i) ? core->id
+                                               : witness_of_writes(core, db, i, since_ms);
 }
 
 static int find_intruder(const struct core *core, int db)
@@ -34,7 +46,7 @@ static int find_intruder(const struct core *core, int db)
         return -1;
     }
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
-        if (i != primary && takes_writes(core, db, i)) {
+        if (i != primary && seen_by(core, db, i, d->since_ms) != NULL) {
             return i;
         }
     }
@@ -43,16 +55,18 @@ static int find_intruder(const struct core *core, int db)
 
 int core_primaries_seen(const struct core *core, int db)
 {
+    int primary = core_primary(core, db);
     int seen = 0;
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
-        const struct instance_state *state = &core->databases[db].instances[i];
-        seen += state->health.cause == CAUSE_OK && state->fact.role == ROLE_PRIMARY &&
-                        state->fact.wrote &&
-                        core->now_ms - state->fact.answered_ms <= fresh_limit_ms(core)
-                    ? 1
-                    : 0;
+        uint64_t since = i == primary ? 0 : core->databases[db].since_ms;
+        seen += seen_by(core, db, i, since) != NULL ? 1 : 0;
     }
     return seen;
+}
+
+static void alarm_key(const struct core *core, int db, char *ret_key, size_t size)
+{
+    text_format(ret_key, size, "primaries_seen.%s", core->def.databases[db].name);
 }
 
 static const struct node_def *intruder_node(const struct core *core, int db)
@@ -106,10 +120,12 @@ bool a_refence_runs_late(const struct core *core, int db)
     return d->intruder_step != 0 && core->now_ms >= d->intruder_deadline_ms + OVERDUE_MS;
 }
 
+/* Findings count anew from each state on, so none is seen at first: it may be there all the same. */
 bool the_intruder_is_gone(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
-    return d->intruder != 0 && d->intruder_step == 0 && find_intruder(core, db) < 0;
+    return d->intruder != 0 && d->intruder_step == 0 && find_intruder(core, db) < 0 &&
+           core->now_ms >= d->since_ms + witness_settles_ms(core);
 }
 
 /* ---- actions ---- */
@@ -121,6 +137,8 @@ void say_intruder(struct core *core, int db)
     int g = db_group(core, db);
     char key[NAME_SIZE * 2];
     char command[REASON_SIZE];
+    char text[REASON_SIZE];
+    char seer[NAME_SIZE + 32] = "";
     d->intruder = find_intruder(core, db) + 1;
     d->intruder_level = 0;
     d->intruder_over = false;
@@ -133,19 +151,24 @@ void say_intruder(struct core *core, int db)
     record->refences++;
     d->intruder_ticket = dirty_group(core, g);
     const char *node = intruder_node(core, db)->name;
+    const char *by = seen_by(core, db, d->intruder - 1, d->since_ms);
     const char *limit =
         record->refences > REFENCES_MAX ? "; it was fenced as often as is allowed" : "";
-    text_format(key, sizeof key, "primaries_seen.%s", core->def.databases[db].name);
+    if (strcmp(by, core->id) != 0) {
+        text_format(seer, sizeof seer, " (seen by controller %s)", by);
+    }
+    alarm_key(core, db, key, sizeof key);
     text_format(command, sizeof command,
                 primary_is_well(core, db)
                     ? "stop PostgreSQL on %s; do not start it again before it is rebuilt"
                     : "nothing is fenced, since %s takes writes and the recorded primary does not: "
                       "decide which of them is the primary, and stop the other",
                 node);
-    alarm_set(core, g, true, key, command,
-              "%s: %d primaries seen: %s takes writes, the recorded primary is %s%s",
-              core->def.databases[db].name, core_primaries_seen(core, db), node, record->primary,
-              limit);
+    text_format(text, sizeof text,
+                "%s: %d primaries seen: %s takes writes%s, the recorded primary is %s%s",
+                core->def.databases[db].name, core_primaries_seen(core, db), node, seer,
+                record->primary, limit);
+    alarm_renew(core, g, key, command, text);
 }
 
 void fence_intruder(struct core *core, int db)
@@ -197,7 +220,7 @@ void forget_intruder(struct core *core, int db)
 {
     struct database_state *d = &core->databases[db];
     char key[NAME_SIZE * 2];
-    text_format(key, sizeof key, "primaries_seen.%s", core->def.databases[db].name);
+    alarm_key(core, db, key, sizeof key);
     alarm_clear(core, db_group(core, db), key);
     d->intruder = 0;
     d->intruder_over = false;

@@ -109,6 +109,11 @@ bool witness_peers_agree(const struct core *core, int db, int instance, char *te
 /* Which controller found this instance alive after it had seen the record of that revision; NULL:
  * none. */
 const char *witness_of_life(const struct core *core, int db, const char *node, int64_t revision);
+/* Which other controller lately found this instance to take writes, by a probe that was certainly
+ * sent after since_ms; NULL: none. */
+const char *witness_of_writes(const struct core *core, int db, int instance, uint64_t since_ms);
+/* By then every controller that goes on looking has told what it found after a moment. */
+uint64_t witness_settles_ms(const struct core *core);
 /*
  * Every vote: this controller's, each other's, each standby's. if_it_failed: would each be able to
  * convict the primary if it failed right now? Else: does it convict?
@@ -180,6 +185,8 @@ void adopt_guards(struct core *core, int db);
 
 /* intruder.c */
 void drop_intruder(struct core *core, int db);
+/* By this controller's latest finding, however old; of the permit's system. */
+bool takes_writes(const struct core *core, int db, int instance);
 
 /* guards.c */
 enum hold {

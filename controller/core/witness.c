@@ -59,14 +59,21 @@ static uint64_t view_age_ms(const struct core *core, const struct peer_state *pe
     return peer->after_ms == 0 ? UINT64_MAX : core->now_ms - peer->after_ms + target->age_ms;
 }
 
+/*
+ * Views travel through etcd, and each side repeats its own each second: the view that is echoed may
+ * be a second old, and so may be the one that echoes it.
+ */
+static uint64_t view_limit_ms(const struct core *core)
+{
+    return fresh_limit_ms(core) + 2000;
+}
+
 static void peer_vote(const struct core *core, const struct peer_state *peer, int db,
                       const char *node, bool if_it_failed, struct core_check *check)
 {
     const struct target_view *target = peer_target(peer, core->def.databases[db].name, node);
     const char *id = peer->view.id;
-    /* Views travel through etcd, and each side repeats its own each second: the view that is echoed
-     * may be a second old, and so may be the one that echoes it. */
-    uint64_t limit = fresh_limit_ms(core) + 2000;
+    uint64_t limit = view_limit_ms(core);
     if (!peer->present) {
         absent_vote(core, peer, check);
         return;
@@ -252,6 +259,39 @@ const char *witness_of_life(const struct core *core, int db, const char *node, i
         }
     }
     return NULL;
+}
+
+/* Asked for after since_ms by our own clock: a probe ends by its deadline, and the view is younger
+ * than the one of ours that it echoes. */
+static bool saw_it_write(const struct core *core, const struct peer_state *peer, int db, int i,
+                         uint64_t since_ms)
+{
+    if (!peer->used || !peer->present || peer->view.config_revision != core->definition_revision) {
+        return false;
+    }
+    const struct target_view *target =
+        peer_target(peer, core->def.databases[db].name, instance_node(core, db, i));
+    if (target == NULL || !target->writable) {
+        return false;
+    }
+    uint64_t age = view_age_ms(core, peer, target);
+    return age <= view_limit_ms(core) &&
+           core->now_ms >= since_ms + definition_profile(&core->def)->probe_deadline_ms + age;
+}
+
+const char *witness_of_writes(const struct core *core, int db, int instance, uint64_t since_ms)
+{
+    for (int p = 0; p < PEERS_MAX; p++) {
+        if (saw_it_write(core, &core->peers[p], db, instance, since_ms)) {
+            return core->peers[p].view.id;
+        }
+    }
+    return NULL;
+}
+
+uint64_t witness_settles_ms(const struct core *core)
+{
+    return view_limit_ms(core) + definition_profile(&core->def)->probe_deadline_ms;
 }
 
 bool witness_peers_agree(const struct core *core, int db, int instance, char *text, size_t size)

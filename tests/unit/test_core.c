@@ -1173,6 +1173,137 @@ static void a_follower_tries_a_write_when_it_reads_of_the_proof_and_says_what_it
     free(t);
 }
 
+/* ---- two primaries ---- */
+
+/* The leader has looked for two seconds, and does not reach n1; ops2 sees it take writes. */
+static struct driven *without_n1(struct controller_record **ret_view)
+{
+    struct driven *t = settled_with(one_database(2));
+    for (int round = 0; round < 4; round++) {
+        t->now_ms += 500;
+        find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+        find_cause(t, 0, 1, CAUSE_TIMED_OUT);
+    }
+    struct controller_record *view = peer_sees(t, OPINION_UP);
+    snprintf(view->targets[0].node, NAME_SIZE, "n1");
+    view->targets[0].writable = true;
+    view->targets[0].age_ms = 100;
+    t->now_ms += 300;
+    *ret_view = view;
+    return t;
+}
+
+static void hear(struct driven *t, const struct controller_record *view)
+{
+    core_take_peer(&t->core, "ops2", view, t->now_ms);
+    struct core_event event = event_of(t, EV_PEER);
+    step(t, &event);
+}
+
+static const struct alarm_record *alarm_of(const struct driven *t, const char *key)
+{
+    const struct group_record *record = &t->core.groups[0].record;
+    for (int a = 0; a < record->alarms_len; a++) {
+        if (strcmp(record->alarms[a].key, key) == 0) {
+            return &record->alarms[a];
+        }
+    }
+    return NULL;
+}
+
+static void a_second_primary_that_only_the_follower_sees_is_counted_and_fenced(void **unused)
+{
+    (void)unused;
+    struct controller_record *view;
+    struct driven *t = without_n1(&view);
+    assert_int_equal(core_primaries_seen(&t->core, 0), 1);
+    hear(t, view);
+    assert_int_equal(core_primaries_seen(&t->core, 0), 2);
+    const struct alarm_record *alarm = alarm_of(t, "primaries_seen.d0");
+    assert_non_null(alarm);
+    assert_non_null(strstr(alarm->text, "2 primaries seen: n1 takes writes (seen by controller "
+                                        "ops2), the recorded primary is n0"));
+    assert_null(find_effect(t, EFFECT_FENCE)); /* not before it is recorded */
+    accept_save(t);
+    const struct effect *fence = find_effect(t, EFFECT_FENCE);
+    assert_non_null(fence);
+    assert_int_equal(fence->fence.node, 1);
+    free(view);
+    free(t);
+}
+
+static void hear_no_intruder(struct driven *t, const struct controller_record *view)
+{
+    hear(t, view);
+    assert_int_equal(core_primaries_seen(&t->core, 0), 1);
+    assert_null(alarm_of(t, "primaries_seen.d0"));
+}
+
+static void a_word_of_two_primaries_counts_only_when_it_is_known_to_be_new(void **unused)
+{
+    (void)unused;
+    struct controller_record *view;
+    struct driven *t = without_n1(&view);
+    struct controller_record other = *view;
+    other.echoes_len = 0; /* it may be of any age */
+    hear_no_intruder(t, &other);
+    other = *view;
+    other.echoes[0].sequence += UINT64_C(1) << 32; /* an answer to an earlier life */
+    hear_no_intruder(t, &other);
+    other = *view;
+    other.config_revision = 2; /* it may look elsewhere */
+    hear_no_intruder(t, &other);
+    other = *view;
+    other.targets[0].writable = false;
+    hear_no_intruder(t, &other);
+    other = *view;
+    other.targets[0].age_ms = 60000;
+    hear_no_intruder(t, &other);
+    /* The probe was sent before the present state, when n1 may rightly have been the primary. */
+    other.targets[0].age_ms = 600;
+    hear_no_intruder(t, &other);
+    t->now_ms += 30000; /* a stalled watch */
+    find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+    hear_no_intruder(t, view);
+    free(view);
+    free(t);
+}
+
+static void who_has_left_sees_no_primaries(void **unused)
+{
+    (void)unused;
+    struct controller_record *view;
+    struct driven *t = without_n1(&view);
+    core_take_peer(&t->core, "ops2", view, t->now_ms);
+    hear_no_intruder(t, NULL);
+    free(view);
+    free(t);
+}
+
+static void a_view_calls_writable_only_what_is_of_the_permits_system(void **unused)
+{
+    (void)unused;
+    struct driven *t = driven_with(one_database(2));
+    struct controller_record *view = calloc(1, sizeof *view);
+    assert_non_null(view);
+    find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+    core_view(&t->core, t->now_ms, view);
+    assert_false(view->targets[0].writable); /* of no permit that this controller knows */
+    take_steady_records(t);
+    core_view(&t->core, t->now_ms, view);
+    assert_true(view->targets[0].writable);
+    struct core_event event = found(t, 0, 0, ROLE_PRIMARY, 5000);
+    event.instance.fact.system_id = SYSTEM_ID + 1;
+    step(t, &event);
+    core_view(&t->core, t->now_ms, view);
+    assert_false(view->targets[0].writable);
+    find_role(t, 0, 1, ROLE_STANDBY, 5000);
+    core_view(&t->core, t->now_ms, view);
+    assert_false(view->targets[1].writable);
+    free(view);
+    free(t);
+}
+
 /* ---- believing a failure ---- */
 
 static void a_standby_heard_once_since_the_failure_does_not_convict_by_its_silence(void **unused)
@@ -1283,17 +1414,6 @@ static void a_lost_candidates_fence_revokes_its_neighbours_permit(void **unused)
 }
 
 /* ---- alarms ---- */
-
-static const struct alarm_record *alarm_of(const struct driven *t, const char *key)
-{
-    const struct group_record *group = &t->core.groups[0].record;
-    for (int i = 0; i < group->alarms_len; i++) {
-        if (strcmp(group->alarms[i].key, key) == 0) {
-            return &group->alarms[i];
-        }
-    }
-    return NULL;
-}
 
 static void a_person_is_called_once_while_the_hold_changes_its_reason(void **unused)
 {
@@ -1543,6 +1663,10 @@ int main(void)
             another_controllers_finding_counts_when_it_had_seen_the_record_of_the_proof),
         cmocka_unit_test(
             a_follower_tries_a_write_when_it_reads_of_the_proof_and_says_what_it_found),
+        cmocka_unit_test(a_second_primary_that_only_the_follower_sees_is_counted_and_fenced),
+        cmocka_unit_test(a_word_of_two_primaries_counts_only_when_it_is_known_to_be_new),
+        cmocka_unit_test(who_has_left_sees_no_primaries),
+        cmocka_unit_test(a_view_calls_writable_only_what_is_of_the_permits_system),
         cmocka_unit_test(a_standby_heard_once_since_the_failure_does_not_convict_by_its_silence),
         cmocka_unit_test(a_standby_that_does_not_answer_has_no_voice),
         cmocka_unit_test(a_node_that_a_move_ends_on_is_not_fenced_for_its_neighbour),
