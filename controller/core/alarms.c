@@ -99,6 +99,11 @@ void alarm_clear(struct core *core, int group, const char *key)
     dirty_group(core, group);
 }
 
+bool alarm_stands(const struct core *core, int group, const char *key)
+{
+    return find(&core->groups[group].record, key) >= 0;
+}
+
 void alarm_renew(struct core *core, int group, const char *key, const char *command,
                  const char *text)
 {

@@ -120,11 +120,17 @@ bool a_refence_runs_late(const struct core *core, int db)
     return d->intruder_step != 0 && core->now_ms >= d->intruder_deadline_ms + OVERDUE_MS;
 }
 
-/* Findings count anew from each state on, so none is seen at first: it may be there all the same. */
+/*
+ * The alarm may be an earlier leader's. Findings count anew from each state on, so none is seen at
+ * first: that does not mean that it is gone.
+ */
 bool the_intruder_is_gone(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
-    return d->intruder != 0 && d->intruder_step == 0 && find_intruder(core, db) < 0 &&
+    char key[NAME_SIZE * 2];
+    alarm_key(core, db, key, sizeof key);
+    bool known = d->intruder != 0 || alarm_stands(core, db_group(core, db), key);
+    return known && d->intruder_step == 0 && find_intruder(core, db) < 0 &&
            core->now_ms >= d->since_ms + witness_settles_ms(core);
 }
 

@@ -272,6 +272,7 @@ uint64_t clock_age_ms(const struct group_state *group, uint64_t now_ms);
 void alarm_set(struct core *core, int group, bool wakes, const char *key, const char *command,
                const char *format, ...) __attribute__((format(printf, 6, 7)));
 void alarm_clear(struct core *core, int group, const char *key);
+bool alarm_stands(const struct core *core, int group, const char *key);
 /* One that calls a person: set, or told in other words. Nobody is called twice for new words. */
 void alarm_renew(struct core *core, int group, const char *key, const char *command,
                  const char *text);
