@@ -1623,6 +1623,54 @@ static void a_proxy_without_a_wish_does_not_keep_the_core_awake(void **unused)
     free(t);
 }
 
+/* The driver's answer to every look that was asked for: as wished, 20 ms later. */
+static void answer_looks(struct driven *t)
+{
+    struct core_effects asked = t->effects;
+    t->now_ms += 20;
+    for (int i = 0; i < asked.len; i++) {
+        if (asked.items[i].type == EFFECT_ROUTES) {
+            struct core_event event = event_of(t, EV_ROUTES_DONE);
+            event.routes.step = asked.items[i].step;
+            event.routes.proxy = asked.items[i].routes.proxy;
+            event.routes.answered = true;
+            event.routes.results_len = 1;
+            event.routes.results[0].confirmed = true;
+            step(t, &event);
+        }
+    }
+}
+
+/* What a reload forgot is mended at the next look: that is how long it takes (failures.md H3). */
+static void a_proxy_that_agrees_is_looked_at_every_second_all_the_same(void **unused)
+{
+    (void)unused;
+    struct definition def = one_database(2);
+    def.proxies_len = 1;
+    name_it(def.proxies[0].name, "p", 0);
+    def.routes_len = 1;
+    def.routes[0] = (struct route_def){.database = 0, .service = -1, .proxies_len = 1};
+    struct driven *t = settled_with(def);
+    t->now_ms += 5000; /* the look that nobody answered while the records were loaded is given up */
+    tick(t);
+    uint64_t looked_ms = t->now_ms;
+    int looks = 0;
+    for (int round = 0; round < 200; round++) {
+        if (find_effect(t, EFFECT_ROUTES) == NULL) {
+            t->now_ms = core_deadline_ms(&t->core);
+            find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+        }
+        if (find_effect(t, EFFECT_ROUTES) != NULL) {
+            assert_in_range(t->now_ms - looked_ms, 0, 1100);
+            looked_ms = t->now_ms;
+            looks++;
+            answer_looks(t);
+        }
+    }
+    assert_in_range(looks, 50, 200);
+    free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1679,6 +1727,7 @@ int main(void)
         cmocka_unit_test(a_primary_that_became_a_standby_by_itself_calls_a_person),
         cmocka_unit_test(the_largest_definition_failing_at_once_fits_into_the_effects),
         cmocka_unit_test(a_proxy_without_a_wish_does_not_keep_the_core_awake),
+        cmocka_unit_test(a_proxy_that_agrees_is_looked_at_every_second_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
