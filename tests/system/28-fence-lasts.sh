@@ -29,7 +29,13 @@ start_as_primary() { # NODE
     power "$1" on || return 1
     [[ ! -e $WORLD/$1/data/standby.signal ]] || return 1
     rm -f "$WORLD/$1/data/primary.conf" # nobody follows it, and it shall take writes all the same
-    pg_start "$1"
+    pg_start "$1" && wait_for "it has taken writes, or is off again" 20 has_been_up "$1" && return
+    tail -n 20 "$WORLD/$1/postgres.log"
+    return 1
+}
+
+has_been_up() { # NODE
+    takes_writes "$1" || is_off "$1"
 }
 
 takes_writes() { # NODE
@@ -63,6 +69,11 @@ calls_for() { # ALARM
     grep -c "$1" "$WORLD/calls.log"
 }
 
+# The alarm itself may be over before it is looked for; whom it called stays.
+was_called_for() { # WORDS TIMES
+    (($(calls_for "$1") >= $2))
+}
+
 has_refences() { # COUNT: recorded, so that no change of leader begins it anew
     record_shows "[.databases[] | select(.database == \"payments\") | .refences] == [$1]"
 }
@@ -86,14 +97,13 @@ watcher=$!
 for ((turn = 1; turn <= REFENCES; turn++)); do
     offs=$(offs_of pay-east)
     check "pay-east is powered on and its PostgreSQL started as a primary by hand ($turn)" start_as_primary pay-east
-    check_soon "an alarm counts the primaries ($turn)" 20 shows_alarm primaries_seen.payments \
-        '2 primaries seen: pay-east takes writes, the recorded primary is pay-west'
+    check_soon "an alarm counts the primaries, and calls a person ($turn)" 20 was_called_for \
+        '2 primaries seen: pay-east takes writes, the recorded primary is pay-west' "$turn"
     check_soon "it is switched off again ($turn)" 20 is_off pay-east
     check "by its power device ($turn)" test "$(offs_of pay-east)" -gt "$offs"
     check_soon "and the alarm is over ($turn)" 20 no_primaries_alarm
     check "the attempt is recorded ($turn)" has_refences "$turn"
 done
-check "a person was called each time" test "$(calls_for primaries_seen.payments)" -ge "$REFENCES"
 offs=$(offs_of pay-east)
 check "pay-east comes back once more than is allowed" start_as_primary pay-east
 check_soon "the alarm says that it was fenced as often as is allowed" 20 shows_alarm primaries_seen.payments 'as often as is allowed'
