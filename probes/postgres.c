@@ -429,6 +429,7 @@ struct probe_pg *probe_pg_new(struct loop *loop, const struct probe_pg_params *p
         .sslrootcert = copy(target->sslrootcert),
         .application_name = copy(target->application_name),
         .options = options,
+        .peer_uid = target->peer_uid,
     };
     probe->controller = copy(params->controller);
     probe->deadline_ms = params->deadline_ms;

@@ -359,6 +359,7 @@ struct promote *promote_new(struct loop *loop, const struct pg_target *target,
         .sslrootcert = copy(target->sslrootcert),
         .application_name = copy(target->application_name),
         .options = options,
+        .peer_uid = target->peer_uid,
     };
     /* A row of its own: the probe's may be locked by a write of its that hangs. */
     int len = asprintf(&promote->controller, "%s/promote", controller);

@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "controller/base/clock.h"
 #include "controller/base/fd_watch.h"
@@ -429,7 +431,15 @@ static PGconn *start_connection(const struct pg_target *target)
     add(&p, "keepalives_interval", KEEPALIVE_INTERVAL_S);
     add(&p, "keepalives_count", KEEPALIVE_COUNT);
     add(&p, "tcp_user_timeout", USER_TIMEOUT_MS);
-    return PQconnectStartParams(p.keys, p.values, 0);
+    /* The kernel notes who connects when it does, and to a unix socket that is in this call. Of
+     * this thread alone: glibc's own function would change them all. */
+    bool other = target->peer_uid != 0 && target->hostaddr[0] == '/' && geteuid() == 0 &&
+                 syscall(SYS_setresuid, -1, target->peer_uid, -1) == 0;
+    PGconn *connection = PQconnectStartParams(p.keys, p.values, 0);
+    if (other && syscall(SYS_setresuid, -1, 0, -1) != 0) {
+        abort(); /* we could not go on as what we are */
+    }
+    return connection;
 }
 
 struct pg_session *pg_open(struct loop *loop, const struct pg_target *target, uint64_t within_ms,

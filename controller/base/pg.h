@@ -18,6 +18,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "controller/base/err.h"
 #include "controller/base/loop.h"
@@ -34,6 +35,9 @@ struct pg_target {
     const char *sslrootcert;      /* or NULL */
     const char *application_name; /* NULL: failoverd */
     const char *options;          /* libpq "options", or NULL */
+    /* Over a unix socket, the user that the server's peer authentication shall see; 0: we as we
+     * are. Needs root. */
+    uid_t peer_uid;
 };
 
 enum pg_outcome {
