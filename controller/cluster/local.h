@@ -44,6 +44,30 @@ struct local_allowed_def {
     int32_t role;         /* enum api_role */
 };
 
+struct local_instance_def { /* a PostgreSQL instance that failover-guard is responsible for */
+    char database[NAME_SIZE];
+    char data_dir[LOCAL_PATH_SIZE];
+    char bin_dir[LOCAL_PATH_SIZE];
+    char config_file[LOCAL_PATH_SIZE]; /* "": in the data directory */
+    char include_file[LOCAL_PATH_SIZE];
+    char log_file[LOCAL_PATH_SIZE];
+    char socket_dir[LOCAL_PATH_SIZE];
+    uint16_t port;
+    char os_user[NAME_SIZE];
+    char user[NAME_SIZE];
+};
+
+struct local_guard_def {
+    char node[NAME_SIZE]; /* "": this machine has no guard */
+    char state_dir[LOCAL_PATH_SIZE], run_dir[LOCAL_PATH_SIZE];
+    char boot_id[LOCAL_PATH_SIZE];
+    char watchdog[LOCAL_PATH_SIZE]; /* "": none */
+    char ca[LOCAL_PATH_SIZE], cert[LOCAL_PATH_SIZE], key[LOCAL_PATH_SIZE];
+    char replication[URL_SIZE]; /* of primary_conninfo, all but host, port and application_name */
+    struct local_instance_def instances[DATABASES_MAX];
+    int instances_len;
+};
+
 struct local_config {
     char id[NAME_SIZE];
     char cluster[NAME_SIZE];
@@ -62,6 +86,7 @@ struct local_config {
     char api_cert[LOCAL_PATH_SIZE], api_key[LOCAL_PATH_SIZE], api_client_ca[LOCAL_PATH_SIZE];
     struct local_allowed_def api_allowed[LOCAL_ALLOWED_MAX];
     int api_allowed_len;
+    struct local_guard_def guard;
 };
 
 int local_read(const char *text, size_t len, struct local_config *ret_config,

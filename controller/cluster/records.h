@@ -109,7 +109,8 @@ struct guard_record {
     uint64_t sequence; /* as a controller_record's */
     enum guard_mode mode;
     enum guard_state state;
-    char held[TEXT_SIZE]; /* "" or why it is held down */
+    char held[TEXT_SIZE];      /* "" or why it is held down */
+    char complaint[TEXT_SIZE]; /* "" or what a person must mend */
     enum role role;
     bool wrote;            /* primary: the guard's own heartbeat write was acknowledged ... */
     uint64_t wrote_age_ms; /* ... so long before this was made */

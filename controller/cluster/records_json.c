@@ -120,6 +120,7 @@ static const struct field guard_fields[] = {
     { "mode", FIELD_ENUM, AT(guard_record, mode), .names = guard_mode_names },
     { "state", FIELD_ENUM, AT(guard_record, state), .names = guard_state_names },
     { "held", FIELD_TEXT, AT(guard_record, held), .optional = true },
+    { "complaint", FIELD_TEXT, AT(guard_record, complaint), .optional = true },
     { "role", FIELD_ENUM, AT(guard_record, role), .names = role_names },
     { "wrote", FIELD_BOOL, AT(guard_record, wrote), .optional = true },
     { "wrote_age_ms", FIELD_COUNT, AT(guard_record, wrote_age_ms), .optional = true },
