@@ -36,6 +36,7 @@ void guard_init(struct guard_core *core, const char *node, const char *boot,
     snprintf(core->node, sizeof core->node, "%s", node);
     snprintf(core->boot, sizeof core->boot, "%s", boot);
     core->durable = *durable;
+    core->obeyed_saved = durable->obeyed_revision;
     core->now_ms = now_ms;
     core->state_since_ms = now_ms;
     core->state = durable->guarding ? DUTY_LOOKING : DUTY_OBSERVING;
@@ -113,6 +114,8 @@ static void take_event(struct guard_core *core, const struct guard_event *event)
     case GUARD_EV_SAVED:
         if (event->version > core->saved_version) {
             core->saved_version = event->version;
+            core->obeyed_saved = event->version >= core->version ? core->durable.obeyed_revision
+                                                                 : core->obeyed_saved;
             guard_effect(core, GUARD_DO_REPORT);
         }
         break;

@@ -227,6 +227,7 @@ struct guard_core {
 
     struct guard_durable durable;
     uint64_t version, saved_version; /* of durable: what is wanted, what is on disk */
+    int64_t obeyed_saved;            /* durable.obeyed_revision, as it is on disk */
     struct guard_boot_state kept;
 
     struct guard_permit permit; /* the latest value that is not older than what was seen */
@@ -293,8 +294,9 @@ bool guard_must_stop(const struct guard_core *core);
 /* An answer to the present round would still be used. */
 bool guard_may_extend(const struct guard_core *core);
 /* For the report. */
-int64_t guard_stopped_for(const struct guard_core *core); /* 0: none */
-int64_t guard_cut_for(const struct guard_core *core);     /* 0: none */
+int64_t guard_stopped_for(const struct guard_core *core);     /* 0: none */
+int64_t guard_cut_for(const struct guard_core *core);         /* 0: none */
+int64_t guard_obeyed_revision(const struct guard_core *core); /* that is stored */
 bool guard_asks_start(const struct guard_core *core);
 /* Why a stopped instance is not started, in words; "" when it is not held. */
 const char *guard_held(const struct guard_core *core);

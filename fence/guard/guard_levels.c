@@ -237,6 +237,11 @@ int64_t guard_cut_for(const struct guard_core *core)
     return guard_is_saved(core) && guard_upstream(core)[0] == '\0' ? core->durable.cut_for : 0;
 }
 
+int64_t guard_obeyed_revision(const struct guard_core *core)
+{
+    return core->obeyed_saved;
+}
+
 bool guard_asks_start(const struct guard_core *core)
 {
     return core->durable.guarding && core->state == DUTY_DOWN && guard_is_former_primary(core) &&

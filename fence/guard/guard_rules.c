@@ -92,11 +92,6 @@ static bool is_burnt(const struct guard_core *core)
     return core->durable.burnt && something_runs(core);
 }
 
-static bool is_declared_down(const struct guard_core *core)
-{
-    return core->durable.declared_down && guard_is_saved(core) && something_runs(core);
-}
-
 static bool own_permit_was_revoked(const struct guard_core *core)
 {
     return guard_is_mine(core) && !core->permit.granted;
@@ -169,6 +164,13 @@ static bool renewal_is_due(const struct guard_core *core)
 static bool promises_are_due(const struct guard_core *core)
 {
     return guard_may_extend(core) && guard_is_blind(core) && core->kept.permit.promisers_len > 0 &&
+           (core->round == 0 || core->now_ms >= core->round_ms + guard_renewal_ms(core));
+}
+
+/* No controller may count time against the permit, so none has to promise that it does not. */
+static bool nobody_counts_time(const struct guard_core *core)
+{
+    return guard_may_extend(core) && guard_is_blind(core) && core->kept.permit.promisers_len == 0 &&
            (core->round == 0 || core->now_ms >= core->round_ms + guard_renewal_ms(core));
 }
 
@@ -478,6 +480,14 @@ static void prolong(struct guard_core *core)
     }
 }
 
+static void prolong_alone(struct guard_core *core)
+{
+    struct guard_permit permit = core->kept.permit;
+    core->round++;
+    core->round_ms = core->now_ms;
+    keep_time(core, &permit, core->kept.armed, core->now_ms + permit.d_ms);
+}
+
 static void follow(struct guard_core *core, const char *upstream)
 {
     struct guard_effect *effect = guard_effect(core, GUARD_DO_FOLLOW);
@@ -530,7 +540,6 @@ static const struct guard_rule rules[] = {
   { "R-G13", STANDING,          NOW,                  WHEN(nobody_permitted_it),          DUTY_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
   { "R-G14", STANDING,          NOW,                  WHEN(own_permit_was_revoked),       DUTY_STOPPING,  ACT(stop_within_k),        "the holder of a revoked permit stops, whatever it is: the proof is that nothing runs" },
   { "R-G15", STANDING|IN(LOOKING), NOW,               WHEN(is_burnt),                     DUTY_STOPPING,  ACT(stop_unpermitted),     "an instance that may bear a burnt timeline runs as nothing" },
-  { "R-G16", STANDING,          NOW,                  WHEN(is_declared_down),             DUTY_STOPPING,  ACT(stop_within_k),        "it is declared down" },
   { "R-G17", RUNNING,           GUARD_EV_DIED,        WHEN(always),                       DUTY_STOPPING,  ACT(clear_away),           "it ended by itself: what is left of it is killed, and it is reported at once" },
   { "R-G18", IN(STOPPING)|RUNNING|IN(LOOKING), GUARD_EV_GONE, WHEN(always),               DUTY_DOWN,      ACT(rest),                 "no process of it is left: its directory is put to rest" },
   /* what is stored, in every state, also while it stops */
@@ -554,6 +563,7 @@ static const struct guard_rule rules[] = {
   { "R-G43", GUARDED,           GUARD_EV_PROMISED,    WHEN(all_have_promised),            GUARD_STAY,      ACT(prolong),              "every promiser has promised: it goes on, counted from the first question" },
   { "R-G44", GUARDED,           NOW,                  WHEN(renewal_is_due),               GUARD_STAY,      ACT(renew),                "the permit is renewed by a write that compares it" },
   { "R-G45", COUNTED,           NOW,                  WHEN(promises_are_due),             GUARD_STAY,      ACT(ask_promises),         "renewals have no answer: the promisers are asked" },
+  { "R-G46", COUNTED,           NOW,                  WHEN(nobody_counts_time),           GUARD_STAY,      ACT(prolong_alone),        "renewals have no answer, and no controller may count time against the permit" },
   /* beginnings */
   { "R-G50", IN(DOWN),          NOW,                  WHEN(may_start_as_primary),         DUTY_LAUNCHING, ACT(start_primary),        "a permit of this boot was renewed, its epoch is stored, and the directory continues the recorded history" },
   { "R-G51", IN(DOWN),          NOW,                  WHEN(may_start_as_standby),         DUTY_STARTING,  ACT(start_standby),        "it is declared a standby, and was one or ended at or below the fork" },

@@ -29,8 +29,8 @@ links_lead_somewhere() { # FILE
     return "$status"
 }
 
-for page in rules settings commands exit-codes keys; do
-    check "the page $page is what failoverctl prints" agrees "$page"
+for page in rules settings commands exit-codes keys guard-rules; do
+    check "the page $page is what the programs print" agrees "$page"
 done
 check "a page that differs is noticed" bash -c "! diff -q '$TMP/doc/rules.md' '$TMP/doc/keys.md'"
 for file in README.md deploy/doc/operations.md deploy/doc/guards.md deploy/doc/etcd.md; do

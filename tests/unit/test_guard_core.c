@@ -695,6 +695,25 @@ static void the_promisers_are_those_of_the_document_last_renewed_under(void **un
     assert_int_equal(core.asked_len, 1);
 }
 
+static void without_promisers_nobody_counts_time_and_it_goes_on(void **unused)
+{
+    (void)unused;
+    begin_at_rest(GUARD_CONTROL_PRIMARY_CRASH);
+    struct guard_permit alone = a_permit(11, 5, "db1");
+    alone.promisers_len = 0;
+    give_permit(alone);
+    step(event_of(GUARD_EV_UNRENEWED));
+    tick(1000);
+    accept_renewal(now_ms);
+    see(seen_running(ROLE_PRIMARY));
+    for (int i = 0; i < 600; i++) {
+        tick(100);
+        assert_null(did(GUARD_DO_ASK));
+        assert_true(guard_watchdog(&core, 1, now_ms).feed);
+    }
+    assert_int_equal(core.state, DUTY_PRIMARY);
+}
+
 static void a_promise_never_starts_an_instance(void **unused)
 {
     (void)unused;
@@ -1323,6 +1342,7 @@ int main(void)
         cmocka_unit_test(one_silent_promiser_of_two_stops_it_in_time),
         cmocka_unit_test(promises_of_an_earlier_round_do_not_add_up),
         cmocka_unit_test(the_promisers_are_those_of_the_document_last_renewed_under),
+        cmocka_unit_test(without_promisers_nobody_counts_time_and_it_goes_on),
         cmocka_unit_test(a_promise_never_starts_an_instance),
         cmocka_unit_test(d20_a_missing_permit_ends_nothing_and_begins_nothing),
         cmocka_unit_test(d5_d7_lower_epochs_and_older_documents_are_refused),

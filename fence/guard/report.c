@@ -1,0 +1,151 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fence/guard/daemon.h"
+
+#define REPORT_MS 2000
+
+/* What PostgreSQL is, as far as it is proven. */
+static enum guard_state state_of(const struct guard_core *core)
+{
+    switch (core->state) {
+    case DUTY_DOWN: return GUARD_STOPPED;
+    case DUTY_STOPPING: return GUARD_STOPPING;
+    case DUTY_STARTING:
+    case DUTY_LAUNCHING: return GUARD_STARTING;
+    default: break;
+    }
+    return core->seen.process == GUARD_PROCESS_RUNNING ? GUARD_RUNNING
+           : core->seen.process == GUARD_PROCESS_NONE  ? GUARD_STOPPED
+                                                       : GUARD_UNKNOWN;
+}
+
+static void fill_seen(const struct guard_run *run, const struct guard_core *core, uint64_t now_ms,
+                      struct guard_record *record)
+{
+    const struct instance_fact *fact = instance_fact(run->instance);
+    uint64_t wrote_ms = instance_wrote_ms(run->instance);
+    bool running = core->seen.process == GUARD_PROCESS_RUNNING;
+    record->role = running ? core->seen.role : ROLE_UNKNOWN;
+    record->wrote = running && core->seen.role == ROLE_PRIMARY && wrote_ms != 0;
+    record->wrote_age_ms = record->wrote && now_ms > wrote_ms ? now_ms - wrote_ms : 0;
+    record->life = running ? core->seen.life : 0;
+    record->system_id = core->seen.system_id;
+    record->timeline = running ? core->seen.timeline : core->seen.checkpoint_timeline;
+    if (running && fact->answered) {
+        record->write_lsn = fact->write_lsn;
+        record->receive_lsn = fact->receive_lsn;
+        record->replay_lsn = fact->replay_lsn;
+        record->receiving = fact->receiving;
+    }
+    if (core->applied_known) {
+        memcpy(record->upstream, core->applied, sizeof record->upstream);
+    }
+    record->clean = !running && core->seen.control == GUARD_CONTROL_PRIMARY_CLEAN;
+    record->checkpoint_lsn = core->seen.checkpoint_lsn;
+    record->checkpoint_timeline = core->seen.checkpoint_timeline;
+}
+
+/* All but what changes by itself: positions, ages, free space. */
+static void fill(const struct guard_run *run, uint64_t now_ms, struct guard_record *record)
+{
+    const struct guard_daemon *d = run->daemon;
+    const struct guard_core *core = &d->cores[run->index];
+    memset(record, 0, sizeof *record);
+    snprintf(record->node, sizeof record->node, "%s", d->local->guard.node);
+    snprintf(record->database, sizeof record->database, "%s", run->def->database);
+    snprintf(record->version, sizeof record->version, "%s", FAILOVER_VERSION);
+    memcpy(record->boot, d->boot, sizeof record->boot);
+    record->started_wall_ms = (uint64_t)d->started_wall_ms;
+    record->sequence = d->first_sequence + run->reports;
+    record->mode = core->durable.guarding ? GUARD_GUARDING : GUARD_OBSERVING;
+    record->state = state_of(core);
+    snprintf(record->held, sizeof record->held, "%s",
+             core->durable.guarding ? guard_held(core) : "");
+    snprintf(record->complaint, sizeof record->complaint, "%s",
+             core->permit_refused   ? "etcd holds a permit of a lower epoch than was seen: it may "
+                                      "have been restored from a backup (store rescue)"
+             : core->permit_missing ? "the permit's key is missing: it goes on by promise alone"
+                                    : run->complaint);
+    fill_seen(run, core, now_ms, record);
+    record->obeyed_revision = guard_obeyed_revision(core);
+    record->epoch = core->durable.epoch;
+    record->stopped_for = guard_stopped_for(core);
+    record->cut_for = guard_cut_for(core);
+    record->asks_start = guard_asks_start(core);
+    if (core->crash[0] != '\0') {
+        snprintf(record->crash, sizeof record->crash, "%.*s", TEXT_SIZE - 1, core->crash);
+        record->down_ms = now_ms > core->crash_ms ? now_ms - core->crash_ms : 0;
+    }
+    record->watchdog = d->watchdog.kind;
+    record->armed = watchdog_is_armed(&d->watchdog);
+    record->watchdog_ms = d->watchdog.period_ms;
+}
+
+void guard_report_changes(struct guard_run *run)
+{
+    static struct guard_record record;
+    fill(run, clock_now_ms(), &record);
+    record.sequence = 0;
+    record.wrote_age_ms = 0;
+    record.down_ms = 0;
+    record.write_lsn = 0;
+    record.receive_lsn = 0;
+    record.replay_lsn = 0;
+    /* Both were zeroed whole before they were filled.
+       NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
+    if (memcmp(&record, &run->reported, sizeof record) != 0) {
+        run->reported = record;
+        run->reported_ms = 0;
+    }
+}
+
+static void on_reported(void *arg, const struct etcd_reply *reply)
+{
+    struct guard_run *run = arg;
+    run->report = NULL;
+    if (reply->outcome != ETCD_OK) {
+        log_line(LOG_LEVEL_DEBUG, "a report has no answer", "database", run->def->database,
+                 "detail", reply->text, NULL);
+        run->reported_ms = clock_now_ms() + 500 - GUARD_REPORT_MS; /* the next one soon */
+    }
+    for (int i = 0; i < reply->kvs_len; i++) {
+        const struct etcd_kv *kv = &reply->kvs[i];
+        guard_store_take(run->daemon, kv->key, kv->value, kv->value_len, kv->mod_revision);
+    }
+    if (run->report_again) {
+        guard_report(run);
+    }
+}
+
+/* The answer brings the permit and the roles along: a watch that stalls in silence is of no harm.
+ */
+void guard_report(struct guard_run *run)
+{
+    run->report_again = run->report != NULL;
+    if (run->report_again) {
+        return;
+    }
+    struct guard_record *record = malloc(sizeof *record);
+    if (record == NULL) {
+        abort(); /* a guard that is gone feeds no watchdog */
+    }
+    uint64_t now_ms = clock_now_ms();
+    run->reports++;
+    run->reported_ms = now_ms;
+    fill(run, now_ms, record);
+    record->free_bytes = instance_free_bytes(run->instance);
+    size_t len = 0;
+    char *text = guard_record_encode(record, &len);
+    free(record);
+    static struct etcd_txn txn;
+    memset(&txn, 0, sizeof txn);
+    etcd_txn_then_put(&txn, run->report_key, text, len, 0);
+    etcd_txn_then_range(&txn, run->permit_key, false);
+    if (run->group_key[0] != '\0') {
+        etcd_txn_then_range(&txn, run->group_key, false);
+    }
+    run->report = etcd_txn(run->daemon->etcd, &txn, REPORT_MS, on_reported, run);
+    free(text);
+}
