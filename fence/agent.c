@@ -222,9 +222,14 @@ static void status_ended(struct fence_op *op, const struct child_result *result)
     enum agent_power power = read_power(result);
 
     agent->statuses++;
-    describe(op, result, agent->status_said);
-    if (result->err.code == ERR_NONE && result->took_ms > agent->status_took_ms) {
-        agent->status_took_ms = result->took_ms;
+    /* An answer's words outlast what is cut short by the deadline: that tells less. */
+    if (result->err.code == ERR_NONE || !agent->answered) {
+        describe(op, result, agent->status_said);
+    }
+    if (result->err.code == ERR_NONE) {
+        agent->answered = true;
+        agent->status_took_ms =
+            result->took_ms > agent->status_took_ms ? result->took_ms : agent->status_took_ms;
     }
     if (op->status_done != NULL) {
         agent->power = power;

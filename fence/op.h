@@ -27,6 +27,7 @@ struct agent { /* agent.c */
     uint32_t statuses;       /* answers since the last `off` */
     uint64_t pause_ms;       /* before the next status */
     uint64_t status_took_ms; /* the longest so far */
+    bool answered;           /* a status ended by itself: status_said is the last that did */
     char off_said[FENCE_DETAIL_SIZE];
     char status_said[FENCE_DETAIL_SIZE];
 };

@@ -400,6 +400,16 @@ static void an_agent_that_says_on_and_exits_as_if_off_proves_nothing(void **stat
     expect_end(world, FENCE_UNKNOWN, "exited with 2: Status: ON");
 }
 
+static void what_a_status_said_is_not_forgotten_when_the_next_one_hangs(void **state)
+{
+    struct world *world = *state;
+
+    run_agent(world, 1500,
+              "[ $action = off ] && exit 0; [ -e $0.asked ] && exec sleep 60; : >$0.asked; "
+              "echo 'Status: maybe'; exit 3");
+    expect_end(world, FENCE_UNKNOWN, "off succeeded, but status exited with 3: Status: maybe");
+}
+
 static void an_agent_that_says_on_and_off_proves_nothing(void **state)
 {
     struct world *world = *state;
@@ -744,6 +754,7 @@ int main(void)
         TEST(the_exit_status_alone_is_no_proof),
         TEST(the_words_alone_are_no_proof),
         TEST(an_agent_that_says_on_and_exits_as_if_off_proves_nothing),
+        TEST(what_a_status_said_is_not_forgotten_when_the_next_one_hangs),
         TEST(an_agent_that_says_on_and_off_proves_nothing),
         TEST(an_agent_that_crashes_is_unknown),
         TEST(a_grandchild_that_forks_away_holds_nothing_up_and_is_ended),
