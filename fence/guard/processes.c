@@ -152,14 +152,18 @@ int processes_open_cgroup(const struct processes *processes)
     return processes->cgroup[0] == '\0' ? -1 : open(path, O_WRONLY | O_CLOEXEC);
 }
 
-static void cgroup_members(const struct processes *processes, struct pids *ret_pids)
+/* False: it could not be read, so what is in it is not known. Without a cgroup nothing is in it. */
+static bool cgroup_members(const struct processes *processes, struct pids *ret_pids)
 {
     char path[CGROUP_PATH_SIZE + 32];
     ret_pids->len = 0;
+    if (processes->cgroup[0] == '\0') {
+        return true;
+    }
     cgroup_file(processes, "cgroup.procs", path);
-    FILE *members = processes->cgroup[0] == '\0' ? NULL : fopen(path, "re");
+    FILE *members = fopen(path, "re");
     if (members == NULL) {
-        return;
+        return false;
     }
     char line[32];
     while (ret_pids->len < PIDS_MAX && fgets(line, sizeof line, members) != NULL) {
@@ -168,7 +172,9 @@ static void cgroup_members(const struct processes *processes, struct pids *ret_p
             ret_pids->pids[ret_pids->len++] = (pid_t)pid;
         }
     }
+    bool whole = ferror(members) == 0;
     (void)fclose(members);
+    return whole;
 }
 
 /* ---- /proc ---- */
@@ -225,17 +231,19 @@ static struct look look_at(const char *process, const struct stat *directory)
     return look;
 }
 
-/* Processes of the instance, wherever they are. Our own zombies among PostgreSQL's are reaped. */
-static void find_all(const struct processes *processes, struct pids *ret_pids)
+/* Processes of the instance, wherever they are. Our own zombies among PostgreSQL's are reaped.
+ * False: not everything could be looked at. */
+static bool find_all(const struct processes *processes, struct pids *ret_pids)
 {
     ret_pids->len = 0;
     struct stat directory;
     DIR *proc = stat(processes->data_dir, &directory) == 0 ? opendir("/proc") : NULL;
     if (proc == NULL) {
-        return;
+        return false;
     }
     struct dirent *entry;
-    while ((entry = readdir(proc)) != NULL && ret_pids->len < PIDS_MAX) {
+    errno = 0;
+    while (ret_pids->len < PIDS_MAX && (entry = readdir(proc)) != NULL) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9') {
             continue;
         }
@@ -245,8 +253,11 @@ static void find_all(const struct processes *processes, struct pids *ret_pids)
         } else if (look.zombie) {
             waitpid((pid_t)strtol(entry->d_name, NULL, 10), NULL, WNOHANG);
         }
+        errno = 0;
     }
+    bool whole = errno == 0;
     closedir(proc);
+    return whole;
 }
 
 pid_t processes_postmaster(const struct processes *processes)
@@ -289,8 +300,10 @@ int processes_take_over(const struct processes *processes, struct err *ret_err)
     for (int round = 0; round < ROUNDS_MAX; round++) {
         pid_t postmaster = processes_postmaster(processes);
         int outside = 0;
-        cgroup_members(processes, &members);
-        find_all(processes, &all);
+        if (!cgroup_members(processes, &members) || !find_all(processes, &all)) {
+            return err_set(ret_err, ERR_SYSTEM, "the processes of %s cannot be seen: %s",
+                           processes->data_dir, strerror(errno));
+        }
         for (int i = -1; i < all.len; i++) {
             pid_t pid = i < 0 ? postmaster : all.pids[i];
             char text[32];
@@ -333,7 +346,7 @@ static void kill_frozen(const struct processes *processes)
     for (int ms = 0; ms < FREEZE_MS && !is_frozen(processes); ms++) {
         pause_ms(1);
     }
-    cgroup_members(processes, &members);
+    (void)cgroup_members(processes, &members); /* what is not seen now the proof will miss */
     for (int i = 0; i < members.len; i++) {
         kill(members.pids[i], SIGKILL);
     }
@@ -350,7 +363,7 @@ void processes_kill(const struct processes *processes)
         }
     }
     static struct pids outside;
-    find_all(processes, &outside);
+    (void)find_all(processes, &outside);
     for (int i = 0; i < outside.len; i++) {
         kill(outside.pids[i], SIGKILL);
     }
@@ -358,13 +371,16 @@ void processes_kill(const struct processes *processes)
 
 /* ---- the proof ---- */
 
-/* Line 7 of postmaster.pid: key and id of the shared memory, which only its processes attach. */
+/* Line 7 of postmaster.pid: key and id of the shared memory, which only its processes attach. -1:
+ * it could not be looked at. */
 static long attached(const struct processes *processes)
 {
     char path[300], text[1024];
     snprintf(path, sizeof path, "%s/postmaster.pid", processes->data_dir);
-    if (read_text(path, text, sizeof text) <= 0) {
-        return 0;
+    errno = 0;
+    ssize_t got = read_text(path, text, sizeof text);
+    if (got <= 0) {
+        return got == 0 || errno == ENOENT ? 0 : -1;
     }
     const char *line = text;
     for (int i = 1; i < 7 && line != NULL; i++) {
@@ -374,29 +390,42 @@ static long attached(const struct processes *processes)
     struct shmid_ds segment;
     char *end = NULL;
     long key = line != NULL ? strtol(line, &end, 10) : 0;
-    if (line == NULL || end == line || shmctl((int)strtol(end, NULL, 10), IPC_STAT, &segment) < 0 ||
-        segment.shm_perm.__key != (key_t)key) {
-        return 0;
+    if (line == NULL || end == line) {
+        return 0; /* written when it starts: none was made yet */
     }
-    return (long)segment.shm_nattch;
+    if (shmctl((int)strtol(end, NULL, 10), IPC_STAT, &segment) < 0) {
+        return errno == EINVAL || errno == EIDRM ? 0 : -1;
+    }
+    return segment.shm_perm.__key == (key_t)key ? (long)segment.shm_nattch : 0;
 }
 
 bool processes_are_gone(const struct processes *processes, char *ret_text, size_t size)
 {
     static struct pids pids;
-    cgroup_members(processes, &pids);
+    if (!cgroup_members(processes, &pids)) {
+        snprintf(ret_text, size, "its cgroup cannot be read: %s", strerror(errno));
+        return false;
+    }
     if (pids.len > 0) {
         snprintf(ret_text, size, "%d processes are left in its cgroup, the first is %d", pids.len,
                  (int)pids.pids[0]);
         return false;
     }
-    find_all(processes, &pids);
+    if (!find_all(processes, &pids)) {
+        snprintf(ret_text, size, "who stands in its data directory cannot be seen: %s",
+                 strerror(errno));
+        return false;
+    }
     if (pids.len > 0) {
         snprintf(ret_text, size, "%d processes stand in its data directory, the first is %d",
                  pids.len, (int)pids.pids[0]);
         return false;
     }
     long nattch = attached(processes);
+    if (nattch < 0) {
+        snprintf(ret_text, size, "its shared memory cannot be looked at: %s", strerror(errno));
+        return false;
+    }
     if (nattch > 0) {
         snprintf(ret_text, size, "%ld processes are attached to its shared memory", nattch);
         return false;
