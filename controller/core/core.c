@@ -127,6 +127,16 @@ bool core_take_request(struct core *core, const struct request_record *request,
 }
 
 /* `tells`: it has published a view, while a key that somebody wrote by hand tells nothing. */
+bool core_has_request_room(const struct core *core)
+{
+    for (int i = 0; i < REQUESTS_MAX; i++) {
+        if (!core->requests[i].used) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct peer_state *peer_slot(struct core *core, const char *id, bool tells)
 {
     struct peer_state *empty = NULL;

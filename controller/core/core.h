@@ -456,6 +456,8 @@ bool core_take_incident(struct core *core, const struct incident_record *inciden
 /* False: every slot is taken; offer it again after the next step. */
 bool core_take_request(struct core *core, const struct request_record *request,
                        int64_t mod_revision);
+/* One more would be taken. */
+bool core_has_request_room(const struct core *core);
 /* view NULL: its key is gone. */
 void core_take_peer(struct core *core, const char *id, const struct controller_record *view,
                     uint64_t now_ms);

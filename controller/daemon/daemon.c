@@ -10,7 +10,8 @@
 
 #include "controller/daemon/run.h"
 
-#define STALL_MS 2000 /* the tick comes at least once a second; later than that, we stood still */
+#define STALL_MS         2000 /* the tick comes at least once a second; later than that, we stood still */
+#define TROUBLE_AGAIN_MS 10000 /* between two lines about the same trouble of the election */
 
 struct core_event daemon_event(enum core_event_type type)
 {
@@ -148,6 +149,15 @@ static void rearm(struct daemon *d)
     timer_start(d->tick, in < longest ? in : longest);
 }
 
+/* Here, and not where a save is answered: the core makes room for them when it takes that up. */
+static void take_waiting_requests(struct daemon *d)
+{
+    if (d->requests_waiting && d->core->leading && d->core->loaded &&
+        core_has_request_room(d->core)) {
+        reading_requests(d);
+    }
+}
+
 static void pump(struct daemon *d)
 {
     if (d->stopped) {
@@ -165,6 +175,7 @@ static void pump(struct daemon *d)
     }
     if (worked) {
         acting_tidy(d);
+        take_waiting_requests(d);
         store_offer_definition(d);
         daemon_renew_probes(d);
         probing_expect(d);
@@ -234,11 +245,24 @@ static void on_seen(void *arg, const char *leader, int64_t term)
     }
 }
 
+/* It is tried several times a second; the same trouble is said once in a while. */
 static void on_trouble(void *arg, enum etcd_reason reason, const char *text)
 {
+    struct daemon *d = arg;
+    uint64_t now = clock_now_ms();
+    char more[32];
     keeping_trouble(arg, reason, text);
+    if (d->trouble_said_ms != 0 && d->trouble_said == reason &&
+        now - d->trouble_said_ms < TROUBLE_AGAIN_MS) {
+        d->trouble_more++;
+        return;
+    }
+    snprintf(more, sizeof more, "%u", d->trouble_more);
     log_line(LOG_LEVEL_WARN, "election trouble", "reason", etcd_reason_name(reason), "detail", text,
-             NULL);
+             d->trouble_more > 0 ? "unlogged_before" : NULL, more, NULL);
+    d->trouble_said = reason;
+    d->trouble_said_ms = now;
+    d->trouble_more = 0;
 }
 
 void daemon_start_election(struct daemon *d, uint32_t ttl_ms)

@@ -146,7 +146,10 @@ struct daemon {
     struct config_record *config; /* as stored */
     int64_t config_revision;
     uint32_t election_ttl_ms;
-    struct election *returning; /* gives its session back, for another lease */
+    struct election *returning;    /* gives its session back, for another lease */
+    enum etcd_reason trouble_said; /* the election's, as last logged */
+    uint64_t trouble_said_ms;      /* 0: not yet */
+    uint32_t trouble_more;         /* since then, and not logged */
     struct timer *heartbeat;
     bool heartbeat_running;
     bool heartbeat_again;

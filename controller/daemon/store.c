@@ -432,9 +432,6 @@ static void on_saved(void *arg, const struct etcd_reply *reply)
     daemon_post(d, &event);
     if (accepted) {
         d->saved_revision = reply->revision;
-        if (d->requests_waiting) {
-            reading_requests(d);
-        }
     }
     keeping_judge(d, reply);
 }
