@@ -170,6 +170,22 @@ history() {
     etcd_ctl etcd1 del "$end" >/dev/null
 }
 
+# --- the network -----------------------------------------------------------------------------------------------
+
+# HOST drops what comes from and goes to that ADDRESS, silently. heal undoes it.
+cut_from() { # HOST ADDRESS
+    host_exec "$1" nft -f - <<-END
+	table inet part {
+	    chain in { type filter hook input priority 0; ip saddr $2 drop; }
+	    chain out { type filter hook output priority 0; ip daddr $2 drop; }
+	}
+	END
+}
+
+heal() { # HOST
+    host_exec "$1" nft delete table inet part
+}
+
 # --- PostgreSQL and the load -----------------------------------------------------------------------------------
 
 # pg_signal HOST SIGNAL [TITLE]: to every PostgreSQL process of a host, or to those whose title has that word.
