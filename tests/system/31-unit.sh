@@ -5,6 +5,7 @@
 
 DESTDIR=$TMP/tree cmake --install "$BUILD" >"$TMP/install.log" 2>&1 || cat "$TMP/install.log"
 unit=$(find "$TMP/tree" -name failoverd.service)
+guard_unit=$(find "$TMP/tree" -name failover-guard.service)
 
 installed() { # NAME...: each is there once
     local name
@@ -21,16 +22,16 @@ complete_tree() {
     ln -s usr/bin usr/lib "$TMP/tree/"
 }
 
-verify() {
+verify() { # NAME
     local said
-    said=$(systemd-analyze verify --man=no --root="$TMP/tree" failoverd.service 2>&1)
+    said=$(systemd-analyze verify --man=no --root="$TMP/tree" "$1.service" 2>&1)
     # Of other units' faults it speaks too.
-    ! grep failoverd <<<"$said"
+    ! grep "$1" <<<"$said"
 }
 
-names_what_is_installed() {
+names_what_is_installed() { # UNIT
     local program
-    program=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$unit")
+    program=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$1")
     [[ -x $TMP/tree/$program ]] || { echo "ExecStart names $program, which is not installed" && return 1; }
 }
 
@@ -45,18 +46,20 @@ score() {
 wrong_key_is_found() { # so that a silent verify means something
     cp "$unit" "$TMP/good"
     sed -i 's/^WatchdogSec=.*/WatchdogSec=often/' "$unit"
-    ! verify
+    ! verify failoverd
     local status=$?
     cp "$TMP/good" "$unit"
     return "$status"
 }
 
 check "the programs, the unit, its user, its directories, the examples and the documents are installed" \
-    installed sbin/failoverd bin/failoverctl system/failoverd.service sysusers.d/failover.conf \
-    tmpfiles.d/failover.conf examples/cluster.yaml examples/local.yaml README.md LICENSE operations.md
+    installed sbin/failoverd sbin/failover-guard bin/failoverctl system/failoverd.service system/failover-guard.service sysusers.d/failover.conf \
+    tmpfiles.d/failover.conf examples/cluster.yaml examples/local.yaml README.md LICENSE operations.md guards.md
 complete_tree
-check "the unit starts the program that was installed" names_what_is_installed
-check "systemd finds no fault in the unit" verify
+check "the unit starts the program that was installed" names_what_is_installed "$unit"
+check "and so does the guard's" names_what_is_installed "$guard_unit"
+check "systemd finds no fault in the unit" verify failoverd
+check "nor in the guard's" verify failover-guard
 check "systemd finds a fault that was made in it" wrong_key_is_found
 check "its exposure is at most 2.0 of 10" score
 printf '    %s\n' "$(tail -n 1 "$TMP/score")"
