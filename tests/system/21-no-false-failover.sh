@@ -30,27 +30,53 @@ sql() {
     pg_sql "$PRIMARY" payments "$1"
 }
 
-# HOST drops what comes from and goes to that ADDRESS, silently. heal undoes it.
-cut_from() { # HOST ADDRESS
-    host_exec "$1" nft -f - <<-END
-	table inet part {
-	    chain in { type filter hook input priority 0; ip saddr $2 drop; }
-	    chain out { type filter hook output priority 0; ip daddr $2 drop; }
-	}
-	END
-}
-
-heal() {
-    host_exec "$1" nft delete table inet part
-}
-
-restart_primary() {
+restart_primary() { # [COMMAND while it is down...]
     local pid
     pid=$(host_pid "$PRIMARY" postgres)
     kill -INT "$pid" # as pg_ctl -m fast
     wait_for "PostgreSQL has stopped" 10 not test -d "/proc/$pid" || return 1
+    "${@:-true}"
     pg_start "$PRIMARY"
     wait_for "PostgreSQL takes connections" 10 pg_ready "$PRIMARY"
+}
+
+# Both controllers stand still meanwhile: however slow this machine is, what the command takes is no outage to them.
+unseen() { # COMMAND...
+    local host status
+    for host in ops1 ops2; do
+        kill -STOP "$(host_pid "$host" failoverd)"
+    done
+    "$@"
+    status=$?
+    for host in ops1 ops2; do
+        kill -CONT "$(host_pid "$host" failoverd)"
+    done
+    return "$status"
+}
+
+children_of() { # PID
+    cat "/proc/$1/task/$1/children" 2>/dev/null
+}
+
+# It crashes, is started at once, and its recovery stands still. What is left of the former life would forbid the start.
+start_slowly() {
+    local top pid all until
+    top=$(host_pid "$PRIMARY" postgres)
+    read -ra all <<<"$top $(children_of "$top")"
+    pg_kill "$PRIMARY"
+    for pid in "${all[@]}"; do
+        while [[ -d /proc/$pid ]]; do :; done
+    done
+    pg_start "$PRIMARY"
+    until=$(($(now_ms) + 5000))
+    while (($(now_ms) < until)); do
+        for pid in $(children_of "$WORLD_PID"); do
+            if [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == *startup* ]]; then
+                kill -STOP "$pid" && return
+            fi
+        done
+    done
+    return 1
 }
 
 reject_probes() { # by the first line of pg_hba.conf
@@ -60,6 +86,11 @@ reject_probes() { # by the first line of pg_hba.conf
 
 admit_probes() {
     sed -i 1d "$WORLD/$PRIMARY/data/pg_hba.conf" && pg_sql "$PRIMARY" postgres 'SELECT pg_reload_conf()'
+}
+
+read_only() { # on | off
+    pg_sql "$PRIMARY" postgres "ALTER SYSTEM SET default_transaction_read_only = $1" &&
+        pg_sql "$PRIMARY" postgres 'SELECT pg_reload_conf()'
 }
 
 world_begin
@@ -87,6 +118,18 @@ check_soon "E8: a rejection by pg_hba.conf raises an alarm" 15 shows_alarm prima
 check "E8: pg_hba.conf is as it was" admit_probes
 well_again "E8, an edited pg_hba.conf,"
 
+check "E9: the primary crashes, is started again, and its recovery takes long" unseen start_slowly
+check_soon "E9: it is called starting up" 15 primary_cause "starting up"
+check_for "E9: while it starts up nothing is moved" 8 nothing_moved
+check "E9: its recovery goes on" pg_signal "$PRIMARY" CONT startup
+well_again "E9, a long recovery,"
+
+check "E10: the primary becomes read-only" read_only on
+check_soon "E10: read-only is called that" 15 primary_cause read-only
+check_soon "E10: read-only raises an alarm" 15 shows_alarm primary.payments "read-only.*no failover"
+check "E10: the primary takes writes again" read_only off
+well_again "E10, read-only,"
+
 sql 'BEGIN; LOCK TABLE failover.heartbeat IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0; SELECT pg_sleep(60)' \
     >/dev/null 2>&1 &
 locker=$!
@@ -101,6 +144,14 @@ check_soon "E12: a standby's cut link is called a sync stall" 20 primary_cause "
 check_soon "E12: a sync stall raises an alarm" 15 shows_alarm primary.payments "sync stall.*no failover"
 heal "$STANDBY"
 well_again "E12, a sync stall,"
+
+check "E13: the primary is restarted as a standby" unseen restart_primary touch "$WORLD/$PRIMARY/data/standby.signal"
+check_soon "E13: that is called in recovery" 15 primary_cause "in recovery"
+check_soon "E13: it raises an alarm" 15 shows_alarm primary.payments "in recovery.*no failover"
+check_soon "E13: and a person is called" 10 grep -q primary.payments "$WORLD/calls.log"
+check_for "E13: nothing is moved" 4 nothing_moved
+check "E13: it is restarted as what it was" unseen restart_primary rm "$WORLD/$PRIMARY/data/standby.signal"
+well_again "E13, a restart as a standby,"
 
 leader=$(leader_of)
 follower=$(other_than "$leader")
