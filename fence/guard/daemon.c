@@ -427,7 +427,7 @@ static void on_complaint(void *arg, const char *text)
     }
 }
 
-static bool may_promote(void *arg)
+static bool may_be_primary(void *arg)
 {
     struct guard_run *run = arg;
     struct guard_core *core = &run->daemon->cores[run->index];
@@ -467,7 +467,7 @@ static int start_run(struct guard_daemon *d, int index, struct err *ret_err)
                                      .on_event = on_event,
                                      .on_word = on_word,
                                      .on_complaint = on_complaint,
-                                     .may_promote = may_promote,
+                                     .may_be_primary = may_be_primary,
                                      .arg = run};
     run->instance = instance_new(d->loop, &params, ret_err);
     return run->instance != NULL ? 0 : -1;

@@ -62,6 +62,8 @@ struct guard_run { /* of one instance */
 
     struct etcd_call *renewal;
     int64_t renewal_revision;
+    int64_t heartbeat_revision; /* of the heartbeat's key, as last known; 0: there is none */
+    bool renewal_armed, renewal_repeated;
     uint64_t renewals;   /* sequence of this life */
     uint64_t renewed_ms; /* when the last one was sent */
     bool blind_said;

@@ -42,6 +42,7 @@ void guard_init(struct guard_core *core, const char *node, const char *boot,
     core->state = durable->guarding ? DUTY_LOOKING : DUTY_OBSERVING;
     if (kept->known) {
         core->kept = *kept;
+        core->said_armed = kept->armed;
         core->permit = kept->permit; /* until the store answers, and if it never does */
     }
 }
@@ -108,6 +109,9 @@ static void take_event(struct guard_core *core, const struct guard_event *event)
     case GUARD_EV_PROMISED: take_promise(core, event); break;
     case GUARD_EV_WATCHDOG:
         core->watchdog_tried = true;
+        if (core->watchdog_armed && !event->armed) {
+            core->renewed_revision = 0; /* what was accepted said, or may have said, "armed" */
+        }
         core->watchdog_armed = event->armed;
         core->watchdog_period_ms = event->period_ms;
         break;

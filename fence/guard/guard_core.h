@@ -238,6 +238,7 @@ struct guard_core {
     struct guard_seen seen;
 
     bool counts;              /* as a primary */
+    bool said_armed;          /* a renewal that may be the last one committed said so */
     bool adopting;            /* guarding began in this life: what runs was legal before it */
     int64_t renewed_revision; /* the document of this life's last accepted renewal; 0: none yet */
     bool renewal_out, renewal_out_armed;
@@ -245,6 +246,7 @@ struct guard_core {
     uint64_t renewal_sent_ms;               /* when the last one was asked for */
     uint64_t unanswered_ms; /* since when renewals have had no answer; 0: they have */
     uint32_t round;         /* of promises */
+    int64_t round_revision; /* of the document whose promisers are asked */
     uint64_t round_ms, round_sent_ms;
     uint32_t promised; /* bits of asked */
     char asked[GUARD_PROMISERS_MAX][NAME_SIZE];

@@ -158,7 +158,8 @@ bool guard_was_renewed(const struct guard_core *core)
 {
     return guard_holds(core) && core->renewed_revision != 0 &&
            core->renewed_revision == core->permit.revision && guard_has_time(core) &&
-           guard_is_saved(core) && guard_watchdog_is_settled(core);
+           guard_is_saved(core) && guard_watchdog_is_settled(core) &&
+           (!core->said_armed || guard_says_armed(core));
 }
 
 bool guard_may_start_primary(const struct guard_core *core)

@@ -185,8 +185,9 @@ static bool renewal_counts(const struct guard_core *core)
 static bool all_have_promised(const struct guard_core *core)
 {
     uint32_t all = (UINT32_C(1) << core->asked_len) - 1;
+    /* Under another document others may be needed: the round is none any more. */
     return core->event->round == core->round && core->asked_len > 0 && core->promised == all &&
-           guard_may_extend(core);
+           core->round_revision == core->kept.permit.revision && guard_may_extend(core);
 }
 
 static bool revocation_of_the_primary_is_new(const struct guard_core *core)
@@ -249,6 +250,8 @@ static void store_epoch(struct guard_core *core)
         durable->cut_for = 0;
     }
     durable->epoch = core->permit.epoch;
+    core->said_armed =
+        false; /* what was said under another document cannot be committed any more */
     save(core);
 }
 
@@ -423,10 +426,34 @@ static void wait_and_look(struct guard_core *core)
     core->promote_again_ms = core->now_ms + GUARD_AGAIN_MS;
 }
 
+/*
+ * The first renewal under a document may be committed without an answer: what it takes away (a
+ * shorter D, other promisers) is obeyed and kept before it is sent, what it gives only from its
+ * answer.
+ */
+static void obey_terms(struct guard_core *core)
+{
+    struct guard_boot_state *kept = &core->kept;
+    if (!kept->known || kept->permit.revision == core->permit.revision) {
+        return;
+    }
+    uint32_t before_ms = kept->permit.d_ms;
+    uint64_t until_ms = kept->valid_until_ms;
+    struct guard_permit permit = core->permit;
+    if (permit.d_ms < before_ms) {
+        until_ms -= before_ms - permit.d_ms;
+    } else {
+        permit.d_ms = before_ms;
+    }
+    keep_time(core, &permit, kept->armed, until_ms);
+}
+
 static void renew(struct guard_core *core)
 {
+    obey_terms(core);
     struct guard_effect *effect = guard_effect(core, GUARD_DO_RENEW);
     effect->armed = guard_says_armed(core);
+    core->said_armed = core->said_armed || effect->armed;
     core->renewal_out = true;
     core->renewal_out_armed = effect->armed;
     core->renewal_out_permit = core->permit;
@@ -464,6 +491,7 @@ static void ask_promises(struct guard_core *core)
     core->round++;
     core->round_ms = core->now_ms;
     core->round_sent_ms = GUARD_NEVER;
+    core->round_revision = core->kept.permit.revision;
     core->promised = 0;
     memcpy(core->asked, core->kept.permit.promisers, sizeof core->asked);
     core->asked_len = core->kept.permit.promisers_len;

@@ -601,6 +601,10 @@ static void start_now(struct instance *instance)
     struct launch launch;
     char text[128];
     instance->start_wanted = false;
+    if (instance->start_primary && !instance->params.may_be_primary(instance->params.arg)) {
+        emit_text(instance, GUARD_EV_DIED, "its time ended before it could be started");
+        return;
+    }
     if (instance->pid != 0 || !processes_are_gone(&instance->processes, text, sizeof text)) {
         word(instance, "not started: something runs already");
         schedule_look(instance, 0);
@@ -846,7 +850,7 @@ static bool may_promote(void *arg)
 {
     struct instance *instance = arg;
     return instance->pid != 0 && !instance->stopping &&
-           instance->params.may_promote(instance->params.arg);
+           instance->params.may_be_primary(instance->params.arg);
 }
 
 void instance_promote(struct instance *instance, const struct guard_permit *permit,

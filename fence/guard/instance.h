@@ -40,7 +40,7 @@ struct instance_params {
     /* A line for the log, and what a person must mend ("" when it is mended). */
     void (*on_word)(void *arg, const char *text);
     void (*on_complaint)(void *arg, const char *text);
-    bool (*may_promote)(void *arg); /* asked right before a promotion is sent */
+    bool (*may_be_primary)(void *arg); /* asked right before a start as one, or a promotion */
     void *arg;
 };
 

@@ -305,18 +305,40 @@ void guard_store_stop(struct guard_daemon *d)
 
 /* ---- renewals ---- */
 
+static void send_renewal(struct guard_run *run);
+
+/* The one key of a transaction's range; NULL: it is not there. */
+static const struct etcd_kv *kv_of(const struct etcd_reply *reply, int response)
+{
+    bool there = response < reply->responses_len && reply->responses[response].kvs_len == 1;
+    return there ? &reply->kvs[reply->responses[response].kvs_first] : NULL;
+}
+
+/* The document is another one: here it is. Or the heartbeat is: then this one is sent once more. */
+static bool take_conflict(struct guard_run *run, const struct etcd_reply *reply)
+{
+    const struct etcd_kv *permit = kv_of(reply, 0), *heartbeat = kv_of(reply, 1);
+    run->heartbeat_revision = heartbeat != NULL ? heartbeat->mod_revision : 0;
+    if (permit != NULL && permit->mod_revision == run->renewal_revision && !run->renewal_repeated) {
+        run->renewal_repeated = true;
+        send_renewal(run);
+        return true;
+    }
+    take_permit(run, permit != NULL ? permit->value : NULL, permit != NULL ? permit->value_len : 0,
+                permit != NULL ? permit->mod_revision : 0);
+    return false;
+}
+
 static void on_renewed(void *arg, const struct etcd_reply *reply)
 {
     struct guard_run *run = arg;
     run->renewal = NULL;
     bool answered = reply->outcome == ETCD_OK;
-    if (answered && !reply->succeeded) { /* the document is another one: here it is */
-        if (reply->kvs_len == 1) {
-            const struct etcd_kv *kv = &reply->kvs[0];
-            take_permit(run, kv->value, kv->value_len, kv->mod_revision);
-        } else {
-            take_permit(run, NULL, 0, 0);
-        }
+    if (answered && !reply->succeeded && take_conflict(run, reply)) {
+        return;
+    }
+    if (answered && reply->succeeded) {
+        run->heartbeat_revision = reply->revision;
     }
     bool accepted = answered && reply->succeeded;
     struct guard_event event = guard_event_of(accepted ? GUARD_EV_RENEWED : GUARD_EV_UNRENEWED);
@@ -335,16 +357,20 @@ static void on_renewed(void *arg, const struct etcd_reply *reply)
     }
 }
 
-void guard_store_renew(struct guard_run *run, bool armed)
+/*
+ * It compares the heartbeat as well: an older renewal that was given up may still be on its way,
+ * and must not be committed after this one, since the last one committed is the one that says
+ * "armed".
+ */
+static void send_renewal(struct guard_run *run)
 {
     struct guard_daemon *d = run->daemon;
-    const struct guard_permit *permit = &d->cores[run->index].permit;
+    const struct guard_permit *permit = &d->cores[run->index].renewal_out_permit;
     struct renewal_record record = {.epoch = permit->epoch,
                                     .permit_revision = permit->revision,
                                     .sequence = d->first_sequence + ++run->renewals,
-                                    .armed = armed,
+                                    .armed = run->renewal_armed,
                                     .wrote = instance_wrote_ms(run->instance) > run->renewed_ms};
-    run->renewed_ms = clock_now_ms();
     memcpy(record.boot, d->boot, sizeof record.boot);
     size_t len = 0;
     char *text = renewal_record_encode(&record, &len);
@@ -352,14 +378,24 @@ void guard_store_renew(struct guard_run *run, bool armed)
     static struct etcd_txn txn;
     memset(&txn, 0, sizeof txn);
     etcd_txn_if_mod(&txn, run->permit_key, permit->revision);
+    etcd_txn_if_mod(&txn, run->renewal_key, run->heartbeat_revision);
     etcd_txn_then_put(&txn, run->renewal_key, text, len, 0);
     etcd_txn_else_range(&txn, run->permit_key, false);
-    if (run->renewal != NULL) {
-        etcd_cancel(run->renewal);
-    }
+    etcd_txn_else_range(&txn, run->renewal_key, false);
     run->renewal_revision = permit->revision;
     uint64_t within_ms = permit->d_ms > permit->w_ms ? (permit->d_ms - permit->w_ms) / 4 : 0;
     run->renewal = etcd_txn(d->etcd, &txn, within_ms > RENEW_MIN_MS ? within_ms : RENEW_MIN_MS,
                             on_renewed, run);
     free(text);
+}
+
+void guard_store_renew(struct guard_run *run, bool armed)
+{
+    if (run->renewal != NULL) {
+        etcd_cancel(run->renewal);
+    }
+    run->renewal_armed = armed;
+    run->renewal_repeated = false;
+    send_renewal(run);
+    run->renewed_ms = clock_now_ms();
 }

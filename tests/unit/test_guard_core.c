@@ -674,25 +674,79 @@ static void promises_of_an_earlier_round_do_not_add_up(void **unused)
     assert_true(core.kept.valid_until_ms == now_ms - 40 + D);
 }
 
-static void the_promisers_are_those_of_the_document_last_renewed_under(void **unused)
+static void the_promisers_are_those_of_the_document_last_sent_under(void **unused)
 {
     (void)unused;
     begin_as_primary();
-    struct guard_permit fewer = a_permit(11, 5, "db1");
-    fewer.promisers_len = 1;
-    give_permit(fewer);
-    assert_non_null(did(GUARD_DO_RENEW));
-    for (int i = 0; i < 40 && core.round == 0; i++) {
+    struct guard_permit other = a_permit(11, 5, "db1");
+    other.promisers_len = 3;
+    snprintf(other.promisers[2], sizeof other.promisers[2], "ops3");
+    give_permit(other);
+    assert_non_null(did(GUARD_DO_RENEW)); /* it may be committed, and its answer lost */
+    while (core.round == 0) {
         tick(100);
     }
-    assert_int_equal(core.asked_len, 2);
-    accept_renewal(now_ms);
-    uint32_t round = core.round;
+    assert_int_equal(core.asked_len, 3);
+    other.revision = 12;
+    other.promisers_len = 1;
+    give_permit(other);
+    step(event_of(GUARD_EV_UNRENEWED));
+    uint64_t until_ms = core.kept.valid_until_ms;
+    for (int i = 0; i < 3; i++) {
+        promise(i, now_ms);
+    }
+    assert_true(core.kept.valid_until_ms == until_ms); /* the round was another list's */
+}
+
+static void a_shorter_d_counts_from_the_sending_and_a_longer_one_from_the_answer(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
     tick(1000);
-    for (int i = 0; i < 40 && core.round == round; i++) {
-        tick(100);
-    }
-    assert_int_equal(core.asked_len, 1);
+    accept_renewal(now_ms);
+    uint64_t until_ms = core.kept.valid_until_ms;
+    struct guard_permit changed = a_permit(11, 5, "db1");
+    changed.d_ms = D - 1000;
+    give_permit(changed);
+    assert_non_null(did(GUARD_DO_KEEP));
+    assert_true(did(GUARD_DO_KEEP) < did(GUARD_DO_RENEW)); /* kept before it is sent */
+    assert_true(core.kept.valid_until_ms == until_ms - 1000);
+    accept_renewal(now_ms);
+    changed.revision = 12;
+    changed.d_ms = D + 1000;
+    until_ms = core.kept.valid_until_ms;
+    give_permit(changed);
+    assert_true(core.kept.valid_until_ms == until_ms);
+    assert_int_equal(core.kept.permit.d_ms, D - 1000);
+    accept_renewal(now_ms);
+    assert_true(core.kept.valid_until_ms == now_ms + D + 1000);
+}
+
+static void tell_watchdog(bool armed)
+{
+    struct guard_event event = event_of(GUARD_EV_WATCHDOG);
+    event.armed = armed;
+    event.period_ms = armed ? W : 0;
+    step(event);
+}
+
+static void what_said_armed_starts_nothing_without_the_watchdog(void **unused)
+{
+    (void)unused;
+    begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
+    see(seen_stopped(GUARD_CONTROL_PRIMARY_CRASH));
+    set_policy((struct guard_policy){.watchdog_configured = true});
+    give_permit(a_permit(10, 5, "db1"));
+    saved();
+    assert_null(did(GUARD_DO_RENEW)); /* armed first */
+    tell_watchdog(true);
+    assert_true(did(GUARD_DO_RENEW)->armed);
+    tell_watchdog(false);
+    accept_renewal(now_ms);
+    assert_null(did(GUARD_DO_START_PRIMARY));
+    tick(1000);
+    tell_watchdog(true);
+    assert_non_null(did(GUARD_DO_START_PRIMARY)); /* armed, then a look at the clock, then this */
 }
 
 static void without_promisers_nobody_counts_time_and_it_goes_on(void **unused)
@@ -1341,7 +1395,9 @@ int main(void)
         cmocka_unit_test(a_slow_etcd_alone_never_stops_a_primary),
         cmocka_unit_test(one_silent_promiser_of_two_stops_it_in_time),
         cmocka_unit_test(promises_of_an_earlier_round_do_not_add_up),
-        cmocka_unit_test(the_promisers_are_those_of_the_document_last_renewed_under),
+        cmocka_unit_test(the_promisers_are_those_of_the_document_last_sent_under),
+        cmocka_unit_test(a_shorter_d_counts_from_the_sending_and_a_longer_one_from_the_answer),
+        cmocka_unit_test(what_said_armed_starts_nothing_without_the_watchdog),
         cmocka_unit_test(without_promisers_nobody_counts_time_and_it_goes_on),
         cmocka_unit_test(a_promise_never_starts_an_instance),
         cmocka_unit_test(d20_a_missing_permit_ends_nothing_and_begins_nothing),
