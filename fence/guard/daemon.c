@@ -378,6 +378,9 @@ static void pump(struct guard_daemon *d)
     for (int i = 0; i < d->runs_len; i++) {
         guard_report_changes(&d->runs[i]);
         if (now_ms >= d->runs[i].reported_ms + GUARD_REPORT_MS) {
+            if (d->cores[i].state == DUTY_DOWN) {
+                instance_rest(d->runs[i].instance); /* whoever took the signal away meanwhile */
+            }
             guard_report(&d->runs[i]);
         }
     }

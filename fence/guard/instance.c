@@ -161,6 +161,12 @@ static void on_control(void *arg, const struct child_result *result)
         word(instance, "pg_controldata: status %d: %.200s", result->exit_status,
              result->err.code != ERR_NONE ? result->err.text : result->output);
     }
+    /* A copy of a primary has its control file, and a label: it was never a primary itself. */
+    char label[LOCAL_PATH_SIZE + 16];
+    snprintf(label, sizeof label, "%s/backup_label", instance->def->data_dir);
+    if (found.control != GUARD_CONTROL_UNKNOWN && access(label, F_OK) == 0) {
+        found.control = GUARD_CONTROL_STANDBY;
+    }
     if (instance->pid != 0 && instance->then == THEN_GONE) {
         return; /* it was started again meanwhile */
     }
@@ -470,6 +476,11 @@ static void work_job(uv_work_t *work)
 {
     struct job *job = work->data;
     if (job->kind == JOB_REST) {
+        char version[LOCAL_PATH_SIZE + 16];
+        snprintf(version, sizeof version, "%s/PG_VERSION", job->data_dir);
+        if (access(version, F_OK) < 0) {
+            return; /* nothing to put to rest: it may be about to be made */
+        }
         job->failed = files_rest(job->data_dir, job->uid, job->gid, &job->err) < 0;
         return;
     }
@@ -596,6 +607,27 @@ static void become_postgres(const struct instance *instance, const struct launch
     _exit(127);
 }
 
+/*
+ * The proof holds, so these files are a dead one's. Their number may be another process's by now,
+ * and PostgreSQL would take that for its predecessor and not start. The socket's is looked into: it
+ * is removed only if it is of this data directory.
+ */
+static void remove_stale(const struct instance *instance)
+{
+    const struct local_instance_def *def = instance->def;
+    char path[2 * LOCAL_PATH_SIZE], text[1024];
+    bool missing;
+    snprintf(path, sizeof path, "%s/postmaster.pid", def->data_dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/.s.PGSQL.%u.lock", def->socket_dir, (unsigned)def->port);
+    ssize_t len = files_read(path, text, sizeof text, &missing, NULL);
+    const char *line = len > 0 ? strchr(text, '\n') : NULL;
+    size_t own = strlen(def->data_dir);
+    if (line != NULL && strncmp(line + 1, def->data_dir, own) == 0 && line[1 + own] == '\n') {
+        unlink(path);
+    }
+}
+
 static void start_now(struct instance *instance)
 {
     struct launch launch;
@@ -610,10 +642,7 @@ static void start_now(struct instance *instance)
         schedule_look(instance, 0);
         return;
     }
-    /* The proof holds, so the file is a dead one's; its number may be another process's by now. */
-    char stale[LOCAL_PATH_SIZE + 32];
-    snprintf(stale, sizeof stale, "%s/postmaster.pid", instance->def->data_dir);
-    unlink(stale);
+    remove_stale(instance);
     prepare_launch(instance, &launch);
     instance->seen.control =
         instance->start_primary ? GUARD_CONTROL_PRIMARY_CRASH : instance->seen.control;
