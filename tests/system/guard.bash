@@ -141,6 +141,7 @@ is_gone() { # PID
 
 # A watchdog outside of the node that it watches.
 watchdog_start() { # HOST
+    rm -f "$WORLD/$1/watchdog.sock" "$WORLD/outside/watchdog-$1.log"
     world_spawn outside "watchdog-$1" "$BUILD/sandbox-watchdog" "$WORLD/$1/watchdog.sock" "$WORLD_CGROUP/$1"
     wait_for "the watchdog of $1 listens" 5 test -S "$WORLD/$1/watchdog.sock" || give_up "a watchdog listens"
 }
@@ -149,8 +150,9 @@ watchdog_fired() { # HOST
     grep -q 'not fed' "$WORLD/outside/watchdog-$1.log"
 }
 
-# A reboot of the node: all its processes die, and its boot id is another one.
+# A reboot of the node: all its processes die, its watchdog is as new, and its boot id is another one.
 reboot() { # HOST
+    kill -9 "$(host_pid outside "watchdog-$1")" 2>/dev/null
     host_kill "$1"
     echo "$(<"$WORLD/$1/boot")x" >"$WORLD/$1/boot"
     rm -rf "${WORLD:?}/$1/run"
@@ -182,7 +184,6 @@ put() { # KEY VALUE: sets REVISION
 
 grant() { # NODE [LIFE [TIMELINE]]
     EPOCH=$((EPOCH + 1))
-    HOLDER=$1
     put permits/payments "$(permit_text granted "$1" "$(boot_of "$1")" "${2:-0}" "${3:-1}")"
 }
 
@@ -276,11 +277,7 @@ not() {
 }
 
 postgres_of() { # HOST: every process of its instance
-    local process
-    for process in /proc/[0-9]*; do
-        [[ $(readlink "$process/cwd") == "$WORLD/$1/data" ]] && echo "${process#/proc/}"
-    done
-    return 0
+    find /proc/[0-9]*/cwd -maxdepth 0 -lname "$WORLD/$1/data" 2>/dev/null | cut -d/ -f3
 }
 
 nothing_runs() { # HOST
@@ -309,15 +306,15 @@ write_one() { # HOST
 
 # A client that writes and writes, straight to the server; each failed statement is a line of its log.
 load_begin() { # HOST
-    as_postgres bash -c "while :; do
+    world_spawn outside load -u postgres bash -c "while :; do
         psql -h '$WORLD/$1/socket' -U postgres -d postgres -XAtq -v ON_ERROR_STOP=1 -c 'INSERT INTO test_writes DEFAULT VALUES' ||
-            echo failed; done" >"$TMP/load.log" 2>&1 &
-    LOAD=$!
+            echo failed; done"
 }
 
 load_end() {
-    kill "$LOAD" 2>/dev/null
-    wait "$LOAD" 2>/dev/null
+    kill "$(host_pid outside load)"
+    wait_for "the load ends" 5 is_gone "$(host_pid outside load)"
+    mv "$WORLD/outside/load.log" "$TMP/load.log"
 }
 
 nothing_failed() {
