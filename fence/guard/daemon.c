@@ -22,10 +22,23 @@ struct guard_event guard_event_of(enum guard_event_type type)
     return (struct guard_event){.type = type, .now_ms = clock_now_ms()};
 }
 
+/* Only the latest roles count, and a watch that resumes may bring a hundred of them at once. */
+static bool replaces(const struct guard_inbox *old, int index, const struct guard_event *event)
+{
+    return event->type == GUARD_EV_DECLARED && old->event.type == GUARD_EV_DECLARED &&
+           old->index == index && event->declared.revision >= old->event.declared.revision;
+}
+
 /* An inbox that is full belongs to a loop that does not turn: who does not run feeds no watchdog.
  */
 void guard_post(struct guard_daemon *d, int index, const struct guard_event *event)
 {
+    for (int i = 0; i < d->inbox_len; i++) {
+        if (replaces(&d->inbox[i], index, event)) {
+            d->inbox[i].event = *event;
+            return;
+        }
+    }
     if (d->inbox_len == GUARD_INBOX_MAX) {
         abort();
     }
