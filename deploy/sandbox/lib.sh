@@ -468,13 +468,14 @@ pg_init() {
 }
 
 # What a killed postmaster leaves behind, in a data directory where nothing runs any more: its file, and a block of
-# shared memory (the file's line 7: key and id), of which the kernel has room for 4096.
+# shared memory (the file's line 7: key and id), of which the kernel has room for 4096; and the lock of its socket, which
+# blocks the next start once its process id is somebody else's.
 pg_forget() { # DATA
     local key block
     read -r key block < <(sed -n 7p "$1/postmaster.pid" 2>/dev/null) &&
         awk -v key="$key" -v block="$block" '$1 == key && $2 == block && $7 == 0 { found = 1 } END { exit !found }' \
             /proc/sysvipc/shm && ipcrm -m "$block" 2>/dev/null
-    rm -f "$1/postmaster.pid"
+    rm -f "$1/postmaster.pid" "${1%/data}"/socket/.s.PGSQL.*.lock
 }
 
 pg_start() {
