@@ -431,6 +431,7 @@ pg_configure() {
 	wal_keep_size = 256MB
 	max_wal_senders = 10
 	hot_standby = on
+	wal_retrieve_retry_interval = 500ms
 	restart_after_crash = off
 	log_line_prefix = '%m [%p] '
 	primary_conninfo = 'host=${HOST_ADDRESS[$peer]} port=5432 user=replicator password=$(world_secret replicator) application_name=$(pg_name "$host") connect_timeout=2'

@@ -2,7 +2,7 @@
 # A fence lasts (design §7): fenced nodes are powered on again and their PostgreSQL is started by hand as a primary, as
 # often as somebody cares to. They never get a route, an alarm counts the primaries and calls a person, they are fenced
 # again, three times an hour at most, and nothing that the new primary acknowledged is lost (failures.md G6, I9;
-# lessons.md A1, A13).
+# lessons.md A1, A13). Once only the follower can reach the node: its word is enough.
 # shellcheck disable=SC2317
 . "$(dirname "$0")/world.bash"
 REFENCES=3 # an hour
@@ -96,13 +96,21 @@ watch_routes &
 watcher=$!
 for ((turn = 1; turn <= REFENCES; turn++)); do
     offs=$(offs_of pay-east)
+    if ((turn == 2)); then
+        leader=$(leader_of)
+        cut_from "$leader" "${HOST_ADDRESS[pay-east]}"
+    fi
     check "pay-east is powered on and its PostgreSQL started as a primary by hand ($turn)" start_as_primary pay-east
     check_soon "an alarm counts the primaries, and calls a person ($turn)" 20 was_called_for \
-        '2 primaries seen: pay-east takes writes, the recorded primary is pay-west' "$turn"
+        '2 primaries seen: pay-east takes writes.*, the recorded primary is pay-west' "$turn"
     check_soon "it is switched off again ($turn)" 20 is_off pay-east
     check "by its power device ($turn)" test "$(offs_of pay-east)" -gt "$offs"
     check_soon "and the alarm is over ($turn)" 20 no_primaries_alarm
     check "the attempt is recorded ($turn)" has_refences "$turn"
+    if ((turn == 2)); then
+        heal "$leader"
+        check "it was the follower that saw it" was_called_for "pay-east takes writes (seen by controller $(other_than "$leader"))" 1
+    fi
 done
 offs=$(offs_of pay-east)
 check "pay-east comes back once more than is allowed" start_as_primary pay-east
