@@ -250,10 +250,13 @@ static const char *living_node(const struct core *core, int db, char *text, size
         const char *node = instance_node(core, db, i);
         bool own = state->lived_ms > d->proven_ms;
         const char *by = own ? NULL : witness_of_life(core, db, node, d->proven_revision);
-        if (!was_fenced(move, node) || (!own && by == NULL)) {
+        bool guarded = guard_says_alive(core, db, i);
+        if (!was_fenced(move, node) || (!own && by == NULL && !guarded)) {
             continue;
         }
-        if (text != NULL && by != NULL) {
+        if (text != NULL && guarded) {
+            text_copy(text, size, "runs as a primary, its guard reports");
+        } else if (text != NULL && by != NULL) {
             text_format(text, size, "was found alive by controller %s", by);
         } else if (text != NULL && state->lived_as == CAUSE_OK) {
             text_copy(text, size, "accepted a write");

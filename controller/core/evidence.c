@@ -124,6 +124,15 @@ static bool guard_restarts_it(const struct core *core, int db, int64_t *ret_for_
            *ret_for_ms < (int64_t)def->restart_deadline_ms;
 }
 
+/* Living evidence newer than the proof cancels it (design §7; failures.md G3). */
+bool guard_says_alive(const struct core *core, int db, int i)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct guard_record *said = guard_of(core, db, i);
+    return said != NULL && said->state == GUARD_RUNNING && said->role == ROLE_PRIMARY &&
+           d->proven_revision != 0 && d->instances[i].guard.revision > d->proven_revision;
+}
+
 /* When it ended, by this controller's clock; only after guard_says_gone(). */
 uint64_t guard_gone_ms(const struct core *core, int db)
 {

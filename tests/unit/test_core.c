@@ -480,6 +480,32 @@ static void time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_
     free(t);
 }
 
+static void a_guards_report_of_life_after_the_proof_voids_it(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    struct database_state *d = &t->core.databases[0];
+    struct guard_record said = {
+        .mode = GUARD_GUARDING, .state = GUARD_RUNNING, .role = ROLE_PRIMARY};
+    snprintf(said.node, NAME_SIZE, "n0");
+    snprintf(said.database, NAME_SIZE, "d0");
+    d->proven_ms = t->now_ms;
+    d->proven_revision = t->revision + 2;
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_false(the_old_primary_lives(&t->core, 0)); /* from before it */
+    t->revision = d->proven_revision;
+    said.role = ROLE_STANDBY;
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_false(the_old_primary_lives(&t->core, 0)); /* it can acknowledge nothing */
+    said.role = ROLE_PRIMARY;
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_true(the_old_primary_lives(&t->core, 0));
+    said.state = GUARD_STOPPED;
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+    assert_false(the_old_primary_lives(&t->core, 0));
+    free(t);
+}
+
 static void a_guards_report_counts_for_the_revocation_that_it_names(void **unused)
 {
     (void)unused;
@@ -1679,6 +1705,7 @@ int main(void)
         cmocka_unit_test(time_counts_the_whole_sum_from_the_later_of_revocation_and_promise),
         cmocka_unit_test(time_is_no_evidence_for_who_would_not_have_been_asked),
         cmocka_unit_test(time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_blind),
+        cmocka_unit_test(a_guards_report_of_life_after_the_proof_voids_it),
         cmocka_unit_test(a_guards_report_counts_for_the_revocation_that_it_names),
         cmocka_unit_test(a_level_that_fails_for_two_databases_gives_way_to_the_next_one),
         cmocka_unit_test(a_level_that_never_reports_gives_way_for_all_who_share_it),
