@@ -112,6 +112,35 @@ static void the_example_is_read(void **state)
     assert_string_equal(c->etcd_password, "");
 }
 
+/* It stands there behind "# ": what a data node's file has, its first lines and that section. */
+static void the_guards_section_of_the_example_is_read(void **state)
+{
+    struct fixture *f = *state;
+    char line[300], text[4096] = "";
+    bool of_guard = false;
+    FILE *file = fopen(EXAMPLE, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        of_guard = of_guard || strcmp(line, "# guard:\n") == 0;
+        const char *kept = of_guard ? line + 2 : line;
+        if (of_guard || strncmp(line, "id:", 3) == 0 || strncmp(line, "cluster:", 8) == 0 ||
+            strncmp(line, "etcd:", 5) == 0 || strncmp(line, "  endpoints:", 12) == 0) {
+            assert_true(strlen(text) + strlen(kept) < sizeof text);
+            strcat(text, kept);
+        }
+    }
+    fclose(file);
+    if (local_read(text, strlen(text), &f->config, &f->complaints) != 0) {
+        complaints_print(stderr, EXAMPLE, &f->complaints);
+        fail_msg("the section cannot be read");
+    }
+    assert_string_equal(f->config.guard.node, "pay-east");
+    assert_string_equal(f->config.guard.watchdog, "/dev/watchdog");
+    assert_int_equal(f->config.guard.instances_len, 1);
+    assert_string_equal(f->config.guard.instances[0].include_file,
+                        "/etc/postgresql/15/main/failover.conf");
+}
+
 static void everything_that_can_be_set_is_read(void **state)
 {
     struct fixture *f = *state;
@@ -379,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_example_is_read),
+        TEST(the_guards_section_of_the_example_is_read),
         TEST(everything_that_can_be_set_is_read),
         TEST(a_private_key_is_closed_to_others_and_a_certificate_need_not_be),
         TEST(mistakes_are_told_with_their_places),
