@@ -234,7 +234,7 @@ static void set_durability(json_t *out, const struct core *core, const struct st
     const struct database_def *def = &core->def.databases[database];
     const char *durability = durability_names[def->durability];
     const char *words = "";
-    if (def->durability == DURABILITY_SYNC && !core_sync_enforced(core, database)) {
+    if (def->durability != DURABILITY_ASYNC && !core_sync_enforced(core, database)) {
         durability = "sync declared, not enforced";
     }
     json_object_set_new(out, "durability", json_string(durability));

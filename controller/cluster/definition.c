@@ -8,7 +8,7 @@ const char *const fence_method_names[] = {"agent",  "command",     "operator", "
                                           "permit", "replication", NULL};
 const char *const on_crash_names[] = {"failover", "restart", NULL};
 const char *const when_blind_names[] = {"stop", "continue", NULL};
-const char *const durability_names[] = {"sync", "async", NULL};
+const char *const durability_names[] = {"sync", "strict", "async", NULL};
 const char *const move_mode_names[] = {"apart", "together", NULL};
 const char *const profile_names[] = {"default", "fast", NULL};
 

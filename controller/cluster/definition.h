@@ -16,18 +16,20 @@
 #define URL_SIZE     256
 #define TEXT_SIZE    160
 
-#define SITES_MAX        4
-#define NODES_MAX        16
-#define DATABASES_MAX    8
-#define INSTANCES_MAX    5 /* of one database */
-#define SERVICES_MAX     8
-#define PROXIES_MAX      8
-#define ROUTES_MAX       24
-#define GROUPS_MAX       8
-#define LEVELS_MAX       6  /* of fencing, per node */
-#define OPTIONS_MAX      12 /* of a fence agent */
-#define SYNC_ENTRIES_MAX 2
-#define OBJECTIVES       3
+#define SITES_MAX         4
+#define NODES_MAX         16
+#define DATABASES_MAX     8
+#define INSTANCES_MAX     5 /* of one database */
+#define SERVICES_MAX      8
+#define PROXIES_MAX       8
+#define ROUTES_MAX        24
+#define GROUPS_MAX        8
+#define LEVELS_MAX        6  /* of fencing, per node */
+#define OPTIONS_MAX       12 /* of a fence agent */
+#define SYNC_DECLARED_MAX 1  /* sync entries of a definition */
+#define SYNC_ENTRIES_MAX  4  /* of a permit: all that PostgreSQL may be enforcing */
+#define OBJECTIVES        3
+#define SYNC_NAMES_SIZE   384 /* synchronous_standby_names with every instance in it */
 
 /* design §7. The first two are run, one after the other; a person is waited for; what comes of the
  * others is seen, beside those that run. */
@@ -52,7 +54,9 @@ enum when_blind {
       answers */
 extern const char *const when_blind_names[];
 
-enum durability { DURABILITY_SYNC, DURABILITY_ASYNC };
+/* Both of the first wait for copies. Without enough of them `sync` goes on with fewer, at last with
+ * none, after degrade_after; `strict` waits (design §8, "Sync entries"). */
+enum durability { DURABILITY_SYNC, DURABILITY_STRICT, DURABILITY_ASYNC };
 extern const char *const durability_names[];
 
 enum move_mode { MOVE_APART, MOVE_TOGETHER };
@@ -108,8 +112,8 @@ struct instance_def {
     int32_t priority;     /* among candidates with the same WAL the higher one wins */
 };
 
-struct sync_entry_def { /* FIRST k (members); counts as ANY k for what a failover needs (design §8)
-                         */
+struct sync_entry_def { /* FIRST or ANY k (members); both count as ANY for what a failover needs */
+    bool first;
     int k;
     int members[INSTANCES_MAX]; /* indices into the database's instances */
     int members_len;
@@ -122,8 +126,9 @@ struct database_def {
     char password[NAME_SIZE]; /* the name of a secret, or "" */
     char sslmode[16];
     enum durability durability;
-    struct sync_entry_def sync[SYNC_ENTRIES_MAX];
+    struct sync_entry_def sync[SYNC_DECLARED_MAX];
     int sync_len;
+    uint32_t degrade_after_ms; /* so long without enough copies: then with fewer */
     uint64_t max_lag_bytes;
     enum on_crash on_crash;
     uint32_t restart_deadline_ms; /* CRASH_RESTART: then it is a failover */

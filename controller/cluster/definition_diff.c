@@ -80,7 +80,8 @@ static void add_sync(struct lines *lines, const struct definition *def)
             char path[NAME_SIZE * 2];
             char text[WRITTEN_SIZE * 2 + 32];
             snprintf(path, sizeof path, "databases.%s.sync", db->name);
-            snprintf(text, sizeof text, "first %d of %s", db->sync[s].k, members);
+            snprintf(text, sizeof text, "%s %d of %s", db->sync[s].first ? "first" : "any",
+                     db->sync[s].k, members);
             add(lines, path, text);
         }
     }

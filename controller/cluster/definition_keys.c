@@ -66,14 +66,23 @@ static const struct key rows[] = {
     { "databases.*.sslmode", KEY_CHOICE, KEY_FIELD(database_def, sslmode), .names = sslmode_names,
       .absent = "prefer", .help = "As libpq's." },
     { "databases.*.durability", KEY_ENUM, KEY_FIELD(database_def, durability), .names = durability_names,
-      .help = "`sync`: no acknowledged transaction may be lost. `async`: at most `max_lag` may." },
+      .help = "`sync`: what is acknowledged has its copies, unless too few standbys are there for `degrade_after`. "
+              "`strict`: without them commits wait. `async`: at most `max_lag` may be lost." },
     { "databases.*.sync", KEY_SECTION, .absent = "",
-      .help = "What synchronous_standby_names of the primary says: FIRST k (names). "
-              "Required by `durability: sync`." },
-    { "databases.*.sync.first", KEY_INTEGER, UNKEPT, .min = 1, .max = INSTANCES_MAX - 1,
-      .help = "How many standbys a commit waits for." },
+      .help = "The standbys that a commit waits for: the primary's guard writes them into synchronous_standby_names; "
+              "without a guard a person does. Required by `durability: sync` and `strict`." },
+    { "databases.*.sync.first", KEY_INTEGER, UNKEPT, .min = 1, .max = INSTANCES_MAX - 1, .absent = "",
+      .help = "How many standbys a commit waits for, the first ones of the list that are there. This or `any`." },
+    { "databases.*.sync.any", KEY_INTEGER, UNKEPT, .min = 1, .max = INSTANCES_MAX - 1, .absent = "",
+      .help = "How many standbys a commit waits for, whichever are the quickest. This or `first`." },
     { "databases.*.sync.standbys", KEY_REF, UNKEPT, .refers = "nodes", .items_min = 1,
-      .items_max = INSTANCES_MAX, .help = "The nodes of those standbys, in the order of preference." },
+      .items_max = INSTANCES_MAX, .help = "The nodes of those standbys, in the order of preference. The one that is the "
+              "primary at the time does not count." },
+    { "databases.*.degrade_after", KEY_DURATION, KEY_FIELD(database_def, degrade_after_ms), .min = MS(1),
+      .max = MS(HOUR), .absent = "10s",
+      .help = "When standbys of `sync` have been gone for so long, their guarded primary waits for those that are "
+              "there: with `strict` never for fewer than declared, with `sync` at last for none. Below a second it would "
+              "degrade whenever a standby's link is made anew." },
     { "databases.*.max_lag", KEY_SIZE, KEY_FIELD(database_def, max_lag_bytes), .min = 0, .max = TIB,
       .absent = "16MiB", .help = "With `async`: the estimated loss of WAL that automation may accept." },
     { "databases.*.on_crash", KEY_ENUM, KEY_FIELD(database_def, on_crash), .names = on_crash_names,

@@ -100,7 +100,14 @@ static void join_sync(struct relate *in, struct database_def *db)
     struct sync_entry_def *entry = &db->sync[0];
     db->sync_len = 1;
     const struct tree_node *first = tree_at(sync, "first");
-    entry->k = first != NULL && first->kind == TREE_SCALAR ? (int)strtol(first->text, NULL, 10) : 0;
+    const struct tree_node *any = tree_at(sync, "any");
+    const struct tree_node *k = first != NULL ? first : any;
+    if ((first == NULL) == (any == NULL)) {
+        say(in, COMPLAINT_ERROR, AT("databases", db->name, "sync"),
+            "found %s of first and any, needed is exactly one", first != NULL ? "both" : "neither");
+    }
+    entry->first = first != NULL;
+    entry->k = k != NULL && k->kind == TREE_SCALAR ? (int)strtol(k->text, NULL, 10) : 0;
     const struct tree_node *standbys = tree_at(sync, "standbys");
     const struct tree_node *n =
         standbys != NULL && standbys->kind == TREE_LIST ? standbys->first : NULL;
@@ -427,12 +434,84 @@ static void relate_durability(struct relate *in, const struct database_def *db)
         strcmp(given->text, durability_names[db->durability]) != 0) {
         return; /* keys_read_text() has said so */
     }
-    if (db->durability == DURABILITY_SYNC && db->sync_len == 0) {
+    if (db->durability != DURABILITY_ASYNC && db->sync_len == 0) {
         say(in, COMPLAINT_ERROR, AT("databases", db->name, "durability"),
-            "durability: sync needs a sync entry, such as sync: { first: 1, standbys: [NODE] }");
+            "durability: %s needs a sync entry, such as sync: { first: 1, standbys: [NODE] }",
+            durability_names[db->durability]);
     } else if (db->durability == DURABILITY_ASYNC && db->sync_len > 0) {
         say(in, COMPLAINT_ERROR, AT("databases", db->name, "sync"),
             "durability: async and a sync entry contradict each other; leave one out");
+    }
+}
+
+/* The copies that commits can wait for while this instance is the primary: it is none of itself. */
+static int members_beside(const struct sync_entry_def *entry, int primary)
+{
+    int beside = 0;
+    for (int m = 0; m < entry->members_len; m++) {
+        beside += entry->members[m] != primary ? 1 : 0;
+    }
+    return beside;
+}
+
+/* At home, one of the members may be the primary itself. False: too few would be left. */
+static bool enough_at_home(struct relate *in, const struct database_def *db, const char *word)
+{
+    const struct sync_entry_def *entry = &db->sync[0];
+    int home = db->group >= 0 ? in->def->groups[db->group].home : -1;
+    int at_home = 0;
+    int primary = -1;
+    for (int i = 0; i < db->instances_len; i++) {
+        int node = db->instances[i].node;
+        bool here = node >= 0 && home >= 0 && in->def->nodes[node].site == home;
+        at_home += here ? 1 : 0;
+        primary = here ? i : primary;
+    }
+    int beside = members_beside(entry, primary);
+    if (at_home != 1 || beside >= entry->k) {
+        return true;
+    }
+    say(in, COMPLAINT_ERROR, AT("databases", db->name, "sync", "standbys"),
+        "at home in %s the primary is one of them and is no standby of itself: %d remain, but "
+        "%s is %d",
+        in->def->sites[home].name, beside, word, entry->k);
+    return false;
+}
+
+/* After a failover fewer may be left, and nobody should learn that then. Without a guard it is the
+ * operator who names others. */
+static void warn_of_fewer(struct relate *in, const struct database_def *db, const char *word)
+{
+    const struct sync_entry_def *entry = &db->sync[0];
+    for (int i = 0; i < db->instances_len; i++) {
+        int node = db->instances[i].node;
+        int beside = members_beside(entry, i);
+        if (node < 0 || !node_has_method(&in->def->nodes[node], FENCE_GUARD)) {
+            continue;
+        }
+        if (beside == 0) {
+            say(in, COMPLAINT_WARNING, AT("databases", db->name, "sync", "standbys"),
+                "with the primary on %s none of them is left to wait for: it is asynchronous then; "
+                "name the other instances too",
+                in->def->nodes[node].name);
+        } else if (beside < entry->k) {
+            say(in, COMPLAINT_WARNING, AT("databases", db->name, "sync", "standbys"),
+                "with the primary on %s %d remain, but %s is %d: it waits for %d then",
+                in->def->nodes[node].name, beside, word, entry->k, beside);
+        }
+    }
+}
+
+static void warn_of_strict(struct relate *in, const struct database_def *db)
+{
+    for (int i = 0; i < db->instances_len && db->durability == DURABILITY_STRICT; i++) {
+        int node = db->instances[i].node;
+        if (node >= 0 && !node_has_method(&in->def->nodes[node], FENCE_GUARD)) {
+            say(in, COMPLAINT_WARNING, AT("databases", db->name, "durability"),
+                "durability: strict, but no failover-guard runs on %s (a level with method: guard): "
+                "what commits wait for is set by hand there",
+                in->def->nodes[node].name);
+        }
     }
 }
 
@@ -442,29 +521,14 @@ static void relate_sync(struct relate *in, const struct database_def *db)
         return;
     }
     const struct sync_entry_def *entry = &db->sync[0];
+    const char *word = entry->first ? "first" : "any";
     if (entry->k > entry->members_len) {
-        say(in, COMPLAINT_ERROR, AT("databases", db->name, "sync", "first"),
-            "first is %d, but standbys names %d: no commit would ever be acknowledged", entry->k,
+        say(in, COMPLAINT_ERROR, AT("databases", db->name, "sync", word),
+            "%s is %d, but standbys names %d: no commit would ever be acknowledged", word, entry->k,
             entry->members_len);
-        return;
-    }
-    /* At home, one of the members may be the primary itself, which is no standby. */
-    int home = db->group >= 0 ? in->def->groups[db->group].home : -1;
-    int at_home = 0;
-    int member_at_home = 0;
-    for (int i = 0; i < db->instances_len; i++) {
-        int node = db->instances[i].node;
-        bool here = node >= 0 && home >= 0 && in->def->nodes[node].site == home;
-        at_home += here ? 1 : 0;
-        for (int m = 0; here && m < entry->members_len; m++) {
-            member_at_home += entry->members[m] == i ? 1 : 0;
-        }
-    }
-    if (at_home == 1 && entry->members_len - member_at_home < entry->k) {
-        say(in, COMPLAINT_ERROR, AT("databases", db->name, "sync", "standbys"),
-            "at home in %s the primary is one of them and is no standby of itself: %d remain, but "
-            "first is %d",
-            in->def->sites[home].name, entry->members_len - member_at_home, entry->k);
+    } else if (enough_at_home(in, db, word)) {
+        warn_of_fewer(in, db, word);
+        warn_of_strict(in, db);
     }
 }
 

@@ -39,9 +39,13 @@ struct epoch {            /* only grows; a revoked one is never granted again (d
 /* <0, 0, >0 */
 int epoch_compare(struct epoch a, struct epoch b);
 
-struct sync_entry_record { /* one (k, members) that PostgreSQL may be enforcing; members by
-                              application_name */
+/*
+ * One (k, members) that PostgreSQL may be enforcing, members by application_name. k = 0 with no
+ * members: it waits for nobody, and the database counts as asynchronous.
+ */
+struct sync_entry_record {
     int k;
+    bool first; /* written as FIRST k, else as ANY k; both count alike (design §8) */
     char members[INSTANCES_MAX][NAME_SIZE];
     int members_len;
 };
@@ -69,6 +73,11 @@ struct permit_record {
     int promisers_len;
     char before[PROMISERS_MAX][NAME_SIZE];
     int before_len;
+    /*
+     * The last is the target: what the holder's guard is to make PostgreSQL enforce, and to prove.
+     * Those before it may still be in force. With none the permit says nothing of it, and the guard
+     * leaves synchronous_standby_names alone.
+     */
     struct sync_entry_record sync[SYNC_ENTRIES_MAX];
     int sync_len;
 };
@@ -134,6 +143,10 @@ struct guard_record {
     bool armed;
     uint32_t watchdog_ms; /* its period, as read back */
     uint64_t free_bytes;  /* of the data directory's file system */
+    /* The permit's mod revision under which the last of its sync entries is proven to be enforced,
+     * alone, in this life of PostgreSQL; 0: none. */
+    int64_t sync_for;
+    char sync_names[SYNC_NAMES_SIZE]; /* synchronous_standby_names, as a new session shows it */
 };
 
 /* A database's move to another instance: one workflow holds one for each database that it moves. */

@@ -76,7 +76,8 @@ static const struct field epoch_fields[] = {
 SHAPE(epoch);
 
 static const struct field sync_entry_fields[] = {
-    { "k", FIELD_NUMBER, AT(sync_entry_record, k), .min = 1, .max = INSTANCES_MAX },
+    { "k", FIELD_NUMBER, AT(sync_entry_record, k), .min = 0, .max = INSTANCES_MAX },
+    { "first", FIELD_BOOL, AT(sync_entry_record, first), .optional = true },
     { "members", FIELD_TEXT, ITEMS(sync_entry_record, members, members_len) },
 };
 SHAPE(sync_entry);
@@ -146,6 +147,8 @@ static const struct field guard_fields[] = {
     { "armed", FIELD_BOOL, AT(guard_record, armed), .optional = true },
     { "watchdog_ms", FIELD_NUMBER, AT(guard_record, watchdog_ms), U32, .optional = true },
     { "free_bytes", FIELD_COUNT, AT(guard_record, free_bytes), .optional = true },
+    { "sync_for", FIELD_NUMBER, AT(guard_record, sync_for), NATURAL, .optional = true },
+    { "sync_names", FIELD_TEXT, AT(guard_record, sync_names), .optional = true },
 };
 SHAPE(guard);
 
@@ -717,11 +720,20 @@ static void check_permit(struct json_in *in, const void *record)
         if (entry->k > entry->members_len) {
             json_in_fail(in, "sync", "entry %d waits for %d of %d members", i, entry->k,
                          entry->members_len);
+        } else if (entry->k == 0 && entry->members_len > 0) {
+            json_in_fail(in, "sync", "entry %d waits for nobody, but names %d members", i,
+                         entry->members_len);
         }
         for (int m = 0; m < entry->members_len; m++) {
             if (entry->members[m][0] == '\0' || strcmp(entry->members[m], "*") == 0) {
                 json_in_fail(in, "sync", "entry %d has the member \"%s\", must be a standby's name",
                              i, entry->members[m]);
+            }
+            for (int n = 0; n < m; n++) { /* counted twice, one copy would pass for two */
+                if (strcmp(entry->members[m], entry->members[n]) == 0) {
+                    json_in_fail(in, "sync", "entry %d has the member \"%s\" twice", i,
+                                 entry->members[m]);
+                }
             }
         }
     }

@@ -512,18 +512,30 @@ void probe_all(struct core *core, int db)
     }
 }
 
+/*
+ * What the definition declares, for this holder: a primary is no standby of itself, so it waits for
+ * as many of the others as are left.
+ */
 static void fill_sync(const struct core *core, int db, struct permit_record *permit)
 {
     const struct database_def *def = &core->def.databases[db];
-    permit->sync_len = def->durability == DURABILITY_SYNC ? def->sync_len : 0;
-    for (int e = 0; e < permit->sync_len; e++) {
-        permit->sync[e].k = def->sync[e].k;
-        permit->sync[e].members_len = def->sync[e].members_len;
-        for (int m = 0; m < def->sync[e].members_len; m++) {
-            text_copy(permit->sync[e].members[m], NAME_SIZE,
-                      def->instances[def->sync[e].members[m]].name);
+    const struct sync_entry_def *declared = &def->sync[0];
+    struct sync_entry_record *entry = &permit->sync[0];
+    int holder = node_instance(core, db, permit->node);
+    memset(permit->sync, 0, sizeof permit->sync);
+    permit->sync_len = 0;
+    if (def->durability == DURABILITY_ASYNC || def->sync_len == 0) {
+        return;
+    }
+    for (int m = 0; m < declared->members_len; m++) {
+        if (declared->members[m] != holder) {
+            text_copy(entry->members[entry->members_len++], NAME_SIZE,
+                      def->instances[declared->members[m]].name);
         }
     }
+    entry->first = declared->first;
+    entry->k = declared->k < entry->members_len ? declared->k : entry->members_len;
+    permit->sync_len = entry->members_len > 0 ? 1 : 0;
 }
 
 static bool same_sync(const struct permit_record *a, const struct permit_record *b)
@@ -532,7 +544,8 @@ static bool same_sync(const struct permit_record *a, const struct permit_record 
         return false;
     }
     for (int e = 0; e < a->sync_len; e++) {
-        if (a->sync[e].k != b->sync[e].k || a->sync[e].members_len != b->sync[e].members_len) {
+        if (a->sync[e].k != b->sync[e].k || a->sync[e].first != b->sync[e].first ||
+            a->sync[e].members_len != b->sync[e].members_len) {
             return false;
         }
         for (int m = 0; m < a->sync[e].members_len; m++) {
@@ -552,7 +565,6 @@ static bool same_sync(const struct permit_record *a, const struct permit_record 
 bool permit_redeclare(struct core *core, int db)
 {
     struct permit_record declared = core->databases[db].permit;
-    memset(declared.sync, 0, sizeof declared.sync);
     fill_sync(core, db, &declared);
     if (same_sync(&declared, &core->databases[db].permit)) {
         return false;

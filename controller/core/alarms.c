@@ -167,7 +167,7 @@ static void review_redundancy(struct core *core, int db)
     standing(core, g, core_redundancy(core, db) == 0, "redundancy", name,
              "attach a standby to the primary (rebuild the old one by pg_basebackup)", text);
     bool weak =
-        core->def.databases[db].durability == DURABILITY_SYNC && !core_sync_enforced(core, db);
+        core->def.databases[db].durability != DURABILITY_ASYNC && !core_sync_enforced(core, db);
     text_format(
         text, sizeof text,
         "%s: counts as asynchronous: synchronous_standby_names is '%.80s', the definition declares another",

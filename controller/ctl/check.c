@@ -107,34 +107,34 @@ static bool is_lost(const struct definition *def, int instance_node, int node, i
     return node >= 0 ? instance_node == node : def->nodes[instance_node].site == site;
 }
 
-/* Would each of its sync entries still be heard with the lost instances gone (n - k + 1)? */
-static bool sync_heard(const struct definition *def, const struct database_def *db, int node,
-                       int site)
+/* The members that a primary on this node can wait for: it is no standby of itself. */
+static int members_beside(const struct database_def *db, int primary)
 {
-    for (int e = 0; e < db->sync_len && db->durability == DURABILITY_SYNC; e++) {
-        const struct sync_entry_def *entry = &db->sync[e];
-        int left = 0;
-        for (int m = 0; m < entry->members_len; m++) {
-            left += is_lost(def, db->instances[entry->members[m]].node, node, site) ? 0 : 1;
-        }
-        if (left < entry->members_len - entry->k + 1) {
-            return false;
-        }
+    int beside = 0;
+    for (int m = 0; db->sync_len > 0 && m < db->sync[0].members_len; m++) {
+        beside += db->instances[db->sync[0].members[m]].node != primary ? 1 : 0;
     }
-    return true;
+    return beside;
 }
 
-/* A primary cannot wait for itself: where it stands in its own entry, it counts as asynchronous. */
-static bool waits_for_itself(const struct database_def *db, int primary)
+static bool waits_for_nobody(const struct database_def *db, int primary)
 {
-    for (int e = 0; e < db->sync_len && db->durability == DURABILITY_SYNC; e++) {
-        for (int m = 0; m < db->sync[e].members_len; m++) {
-            if (db->instances[db->sync[e].members[m]].node == primary) {
-                return true;
-            }
-        }
+    return db->durability == DURABILITY_ASYNC || members_beside(db, primary) == 0;
+}
+
+/* Would its sync entry still be heard with the lost instances gone (n - k + 1)? */
+static bool sync_heard(const struct definition *def, const struct database_def *db, int primary,
+                       int node, int site)
+{
+    const struct sync_entry_def *entry = &db->sync[0];
+    int members = members_beside(db, primary);
+    int k = entry->k < members ? entry->k : members;
+    int left = 0;
+    for (int m = 0; m < entry->members_len; m++) {
+        int at = db->instances[entry->members[m]].node;
+        left += at != primary && !is_lost(def, at, node, site) ? 1 : 0;
     }
-    return false;
+    return left >= members - k + 1;
 }
 
 static int survivors(const struct definition *def, const struct database_def *db, int node,
@@ -157,7 +157,7 @@ static const char *needs_person(const struct definition *def, const struct datab
         return "no instance is left elsewhere";
     } else if (node_fence_ms(&def->nodes[primary], definition_profile(def)) == 0) {
         return "its node has no fencing level but a person: confirm-fenced";
-    } else if (!waits_for_itself(db, primary) && !sync_heard(def, db, node, site)) {
+    } else if (!waits_for_nobody(db, primary) && !sync_heard(def, db, primary, node, site)) {
         return "too few standbys of its sync entry are left: a person accepts the loss";
     }
     return NULL;
@@ -180,8 +180,7 @@ static bool print_losses(const struct definition *def, int node, int site)
         (void)printf("    %s, if its primary is there: %s%s%s\n", db->name,
                      person == NULL ? "handled without a person" : "A PERSON DECIDES: ",
                      person == NULL ? "" : person,
-                     person == NULL &&
-                             (db->durability == DURABILITY_ASYNC || waits_for_itself(db, primary))
+                     person == NULL && waits_for_nobody(db, primary)
                          ? ", if the estimated loss is within max_lag"
                          : "");
         any = true;
@@ -240,12 +239,15 @@ static int warn_of_database(const struct definition *def, const struct database_
                          "asynchronous: a failover may lose up to max_lag of what was "
                          "acknowledged");
     }
-    for (int e = 0; e < db->sync_len && db->durability == DURABILITY_SYNC; e++) {
-        if (db->sync[e].k == db->sync[e].members_len) {
-            warnings += warn("database", db->name,
-                             "its sync entry waits for every one of its standbys: the loss of one "
-                             "stops all commits");
-        }
+    if (db->durability != DURABILITY_ASYNC && db->sync_len > 0 &&
+        db->sync[0].k == db->sync[0].members_len) {
+        warnings +=
+            warn("database", db->name,
+                 db->durability == DURABILITY_STRICT
+                     ? "its sync entry waits for every one of its standbys: the loss of one "
+                       "stops all commits"
+                     : "its sync entry waits for every one of its standbys: the loss of one "
+                       "stops all commits, until its guard degrades it (degrade_after)");
     }
     if (strcmp(db->sslmode, "disable") == 0 || db->sslmode[0] == '\0') {
         warnings += warn("database", db->name,

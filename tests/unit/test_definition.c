@@ -272,7 +272,7 @@ static void a_value_of_another_type_is_told_with_what_is_allowed(void **state)
         {"n1: {}", "n1: 5432",
          "f:23:11: error: databases.pay.instances.n1: found \"5432\", allowed is a mapping\n"},
         {"durability: async", "durability: none",
-         "f:26:17: error: databases.ord.durability: found \"none\", allowed is one of sync, async\n"},
+         "f:26:17: error: databases.ord.durability: found \"none\", allowed is one of sync, strict, async\n"},
     };
     EXPECT_MISTAKES(*state, mistakes, -1);
 }
@@ -314,6 +314,14 @@ static void settings_that_contradict_each_other_are_told_with_both_sides(void **
          "f:21:23: error: databases.pay.sync.standbys: at home in east the primary is one of them and is no standby of itself: 0 remain, but first is 1\n"},
         {"first: 1", "first: 2",
          "f:21:20: error: databases.pay.sync.first: first is 2, but standbys names 1: no commit would ever be acknowledged\n"},
+        {"first: 1, ", "any: 2, ",
+         "f:21:18: error: databases.pay.sync.any: any is 2, but standbys names 1: no commit would ever be acknowledged\n"},
+        {"first: 1, ", "first: 1, any: 1, ",
+         "f:21:5: error: databases.pay.sync: found both of first and any, needed is exactly one\n"},
+        {"first: 1, ", "",
+         "f:21:5: error: databases.pay.sync: found neither of first and any, needed is exactly one\n"},
+        {"durability: sync\n    sync: { first: 1, standbys: [n2] }", "durability: strict",
+         "f:20:17: error: databases.pay.durability: durability: strict needs a sync entry, such as sync: { first: 1, standbys: [NODE] }\n"},
         {"    durability: async", "    durability: async\n    sync: { first: 1, standbys: [n2] }",
          "f:27:5: error: databases.ord.sync: durability: async and a sync entry contradict each other; leave one out\n"},
         {"    sync: { first: 1, standbys: [n2] }\n", "",
@@ -458,9 +466,14 @@ static void what_a_person_should_know_is_a_warning_and_no_error(void **state)
         {"method: agent, agent: fence_ipmilan", "method: command, command: cut",
          "f:16:5: warning: nodes.n2.fencing: only a command's exit status says that it is fenced, nothing reads the power state back: the strict tier needs an agent\n"},
         {"method: agent, agent: fence_ipmilan", "method: guard",
-         "f:16:5: warning: nodes.n2.fencing: when the node is silent, its guard cannot prove anything: add method: permit or an agent, or every such failover waits for failoverctl confirm-fenced n2\n"},
+         "f:16:5: warning: nodes.n2.fencing: when the node is silent, its guard cannot prove anything: add method: permit or an agent, or every such failover waits for failoverctl confirm-fenced n2\n"
+         "f:21:23: warning: databases.pay.sync.standbys: with the primary on n2 none of them is left to wait for: it is asynchronous then; name the other instances too\n"},
         {"      - { name: power, method: agent, agent: fence_ipmilan }\n",
-         "      - { name: guard, method: guard }\n      - { name: time, method: permit }\n", ""},
+         "      - { name: guard, method: guard }\n      - { name: time, method: permit }\n",
+         "f:22:23: warning: databases.pay.sync.standbys: with the primary on n2 none of them is left to wait for: it is asynchronous then; name the other instances too\n"},
+        {"durability: sync", "durability: strict",
+         "f:20:17: warning: databases.pay.durability: durability: strict, but no failover-guard runs on n1 (a level with method: guard): what commits wait for is set by hand there\n"
+         "f:20:17: warning: databases.pay.durability: durability: strict, but no failover-guard runs on n2 (a level with method: guard): what commits wait for is set by hand there\n"},
         {"policy: { call: oncall }\n", "",
          "f:1:1: warning: policy.call: no command calls a person: alarms stand in status and in the log only\n"},
         {"  ord: { database: ord, proxies: [p1], backend: ord }\n", "",
@@ -488,7 +501,7 @@ static void every_mistake_is_told_at_once_in_the_order_of_the_text(void **state)
         f, text, strlen(text), -1,
         "f:5:11: error: nodes.n1.site: \"eest\" is not one of sites (east, west); is \"east\" "
         "meant?\n"
-        "f:26:17: error: databases.ord.durability: found \"none\", allowed is one of sync, async\n"
+        "f:26:17: error: databases.ord.durability: found \"none\", allowed is one of sync, strict, async\n"
         "f:51:1: warning: policy.call: no command calls a person: alarms stand in status and in "
         "the log only\n"
         "f:51:11: error: policy.cal: unknown key; is \"call\" meant? Allowed are budget, "
@@ -718,6 +731,11 @@ static void a_difference_is_told_line_by_line(void **state)
                       "~ nodes.n2.address: 2001:db8::2 -> 192.0.2.2\n");
     expect_difference(f, "first: 1, standbys: [n2]", "first: 1, standbys: [n2, n1]",
                       "~ databases.pay.sync: first 1 of n2 -> first 1 of n2, n1\n");
+    expect_difference(f, "first: 1, standbys: [n2]", "any: 1, standbys: [n2]",
+                      "~ databases.pay.sync: first 1 of n2 -> any 1 of n2\n");
+    expect_difference(f, "durability: sync", "durability: strict\n    degrade_after: 1m",
+                      "~ databases.pay.durability: sync -> strict\n"
+                      "~ databases.pay.degrade_after: 10s -> 1m\n");
     expect_difference(f, "max_lag: 64kB", "max_lag: 1MiB",
                       "~ databases.ord.max_lag: 64KiB -> 1MiB\n");
     expect_difference(f, "servers: { n1: east }", "servers: { n1: left }",
@@ -779,7 +797,7 @@ static void expect_whole(const struct definition *def)
         assert_true(in_range(db->group, def->groups_len));
         assert_true(db->name[0] != '\0' && db->dbname[0] != '\0' && db->user[0] != '\0');
         assert_true(db->instances_len >= 1 && db->instances_len <= INSTANCES_MAX);
-        assert_int_equal(db->sync_len, db->durability == DURABILITY_SYNC ? 1 : 0);
+        assert_int_equal(db->sync_len, db->durability != DURABILITY_ASYNC ? 1 : 0);
         for (int i = 0; i < db->instances_len; i++) {
             assert_true(in_range(db->instances[i].node, def->nodes_len));
             assert_true(db->instances[i].port > 0 && db->instances[i].name[0] != '\0');

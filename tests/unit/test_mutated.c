@@ -174,10 +174,11 @@ static void write_databases(FILE *to, const struct definition *def)
             put(to, "password", db->password);
         }
         fprintf(to, "durability: %s, ", durability_names[db->durability]);
-        if (db->durability == DURABILITY_SYNC) {
+        if (db->durability != DURABILITY_ASYNC) {
             assert_int_equal(db->sync_len, 1);
             assert_in_range(db->sync[0].k, 1, db->sync[0].members_len);
-            fprintf(to, "sync: { first: %d, standbys: [ ", db->sync[0].k);
+            fprintf(to, "sync: { %s: %d, standbys: [ ", db->sync[0].first ? "first" : "any",
+                    db->sync[0].k);
             for (int m = 0; m < db->sync[0].members_len; m++) {
                 assert_in_range(db->sync[0].members[m], 0, db->instances_len - 1);
                 fprintf(to, "\"%s\", ", node_of(def, db->instances[db->sync[0].members[m]].node));

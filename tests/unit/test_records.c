@@ -70,9 +70,11 @@ static void fill_permit(void *record)
     p->sync_len = SYNC_ENTRIES_MAX;
     for (int s = 0; s < p->sync_len; s++) {
         p->sync[s].k = INSTANCES_MAX;
+        p->sync[s].first = true;
         p->sync[s].members_len = INSTANCES_MAX;
         for (int m = 0; m < INSTANCES_MAX; m++) {
             FILL(p->sync[s].members[m], "Member_");
+            p->sync[s].members[m][0] = (char)('a' + m);
         }
     }
 }
@@ -245,6 +247,8 @@ static void fill_guard(void *record)
     FILL(g->upstream, NAMES);
     g->epoch = (struct epoch){UINT64_MAX, UINT64_MAX};
     FILL(g->crash, HOSTILE);
+    g->sync_for = INT64_MAX;
+    FILL(g->sync_names, HOSTILE);
     g->watchdog = WATCHDOG_TEST;
 }
 
@@ -428,7 +432,15 @@ static void nonsense_is_refused_with_its_path_and_leaves_the_output_alone(void *
         {"\"timeline\":3", "\"timeline\":4294967296", "permit.timeline: found 4294967296"},
         {"7301234567890123456", "18446744073709551616", "permit.system_id: found"},
         {"\"k\":1", "\"k\":2", "permit.sync: entry 0 waits for 2 of 1"},
-        {"\"k\":1", "\"k\":0", "permit.sync[0].k: found 0"},
+        {"\"k\":1", "\"k\":-1", "permit.sync[0].k: found -1"},
+        {"\"k\":1", "\"k\":0", "permit.sync: entry 0 waits for nobody, but names 1 members"},
+        {"\"k\":1,\"members\":[\"pay_west\"]", "\"k\":1,\"members\":[\"a\",\"a\"]",
+         "permit.sync: entry 0 has the member \"a\" twice"},
+        {"\"k\":1", "\"k\":1,\"first\":1", "permit.sync[0].first: found 1"},
+        {"[{\"k\":1",
+         "[{\"k\":0,\"members\":[]},{\"k\":0,\"members\":[]},{\"k\":0,\"members\":[]},"
+         "{\"k\":0,\"members\":[]},{\"k\":1",
+         "permit.sync: found an array of 5"},
         {"pay_west", "*", "permit.sync: entry 0 has the member \"*\""},
         {"[\"pay_west\"]", "[7]", "permit.sync[0].members[0]: found 7"},
         {"[\"pay_west\"]", "[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\"]",
@@ -461,6 +473,26 @@ static void nonsense_is_refused_with_its_path_and_leaves_the_output_alone(void *
             free(record);
         }
     }
+}
+
+static void an_entry_that_waits_for_nobody_is_read_and_written(void **state)
+{
+    (void)state;
+    char *text =
+        with(good_permit, "[{\"k\":1", "[{\"k\":0,\"members\":[]},{\"k\":1,\"first\":true");
+    struct permit_record permit;
+    assert_int_equal(permit_record_decode(text, strlen(text), &permit, NULL), 0);
+    assert_int_equal(permit.sync_len, 2);
+    assert_int_equal(permit.sync[0].k, 0);
+    assert_int_equal(permit.sync[0].members_len, 0);
+    assert_false(permit.sync[0].first);
+    assert_true(permit.sync[1].first);
+    size_t len;
+    char *again = permit_record_encode(&permit, &len);
+    assert_non_null(strstr(again, "\"sync\":[{\"k\":0,\"members\":[]},{\"k\":1,\"first\":true,"
+                                  "\"members\":[\"pay_west\"]}]"));
+    free(again);
+    free(text);
 }
 
 static void unknown_members_are_passed_over(void **state)
@@ -736,6 +768,7 @@ int main(void)
         cmocka_unit_test(a_group_at_rest_has_no_workflow),
         cmocka_unit_test(a_device_s_bytes_that_are_no_text_do_not_stop_a_record),
         cmocka_unit_test(nonsense_is_refused_with_its_path_and_leaves_the_output_alone),
+        cmocka_unit_test(an_entry_that_waits_for_nobody_is_read_and_written),
         cmocka_unit_test(unknown_members_are_passed_over),
         cmocka_unit_test(a_text_longer_than_the_limit_is_not_even_parsed),
         cmocka_unit_test(a_workflow_that_contradicts_itself_is_refused),
