@@ -70,7 +70,8 @@ struct guard_run { /* of one instance */
 
     char group_key[GUARD_KEY_SIZE]; /* "": not known yet */
     struct etcd_call *report;
-    bool report_again;
+    int64_t report_revision; /* of the report's key, as last known; 0: there is none */
+    bool report_again, report_repeated;
     uint64_t reported_ms;
     uint64_t reports;
     struct guard_record reported; /* but for what changes by itself */

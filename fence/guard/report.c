@@ -4,7 +4,8 @@
 
 #include "fence/guard/daemon.h"
 
-#define REPORT_MS 2000
+#define REPORT_MS      2000
+#define REPORT_SOON_MS 500 /* after one without an answer */
 
 /* What PostgreSQL is, as far as it is proven. */
 static enum guard_state state_of(const struct guard_core *core)
@@ -101,15 +102,46 @@ void guard_report_changes(struct guard_run *run)
     }
 }
 
+/* The next one soon, but not at once. */
+static void report_soon(struct guard_run *run)
+{
+    run->reported_ms = clock_now_ms() + REPORT_SOON_MS - GUARD_REPORT_MS;
+}
+
+/* Its key holds another than the one that was last heard of. */
+static void take_report_conflict(struct guard_run *run, const struct etcd_reply *reply)
+{
+    run->report_revision = 0;
+    for (int i = 0; i < reply->kvs_len; i++) {
+        if (strcmp(reply->kvs[i].key, run->report_key) == 0) {
+            run->report_revision = reply->kvs[i].mod_revision;
+        }
+    }
+    if (run->report_repeated) {
+        log_line(LOG_LEVEL_WARN,
+                 "another writes this instance's reports: does a second guard run for it?",
+                 "database", run->def->database, NULL);
+        report_soon(run);
+        return;
+    }
+    run->report_again = true;
+}
+
 static void on_reported(void *arg, const struct etcd_reply *reply)
 {
     struct guard_run *run = arg;
     run->report = NULL;
-    if (reply->outcome != ETCD_OK) {
+    bool answered = reply->outcome == ETCD_OK;
+    if (!answered) {
         log_line(LOG_LEVEL_DEBUG, "a report has no answer", "database", run->def->database,
                  "detail", reply->text, NULL);
-        run->reported_ms = clock_now_ms() + 500 - GUARD_REPORT_MS; /* the next one soon */
+        report_soon(run);
+    } else if (reply->succeeded) {
+        run->report_revision = reply->revision;
+    } else {
+        take_report_conflict(run, reply);
     }
+    run->report_repeated = answered && !reply->succeeded;
     for (int i = 0; i < reply->kvs_len; i++) {
         const struct etcd_kv *kv = &reply->kvs[i];
         guard_store_take(run->daemon, kv->key, kv->value, kv->value_len, kv->mod_revision);
@@ -119,7 +151,10 @@ static void on_reported(void *arg, const struct etcd_reply *reply)
     }
 }
 
-/* The answer brings the permit and the roles along: a watch that stalls in silence is of no harm.
+/*
+ * It compares its own key: a report that was given up may still be on its way (the kernel sends on
+ * what a closed socket holds), and must not be stored over this one. The answer brings the permit
+ * and the roles along: a watch that stalls in silence is of no harm.
  */
 void guard_report(struct guard_run *run)
 {
@@ -141,7 +176,9 @@ void guard_report(struct guard_run *run)
     free(record);
     static struct etcd_txn txn;
     memset(&txn, 0, sizeof txn);
+    etcd_txn_if_mod(&txn, run->report_key, run->report_revision);
     etcd_txn_then_put(&txn, run->report_key, text, len, 0);
+    etcd_txn_else_range(&txn, run->report_key, false);
     etcd_txn_then_range(&txn, run->permit_key, false);
     if (run->group_key[0] != '\0') {
         etcd_txn_then_range(&txn, run->group_key, false);

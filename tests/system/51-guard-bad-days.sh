@@ -161,6 +161,38 @@ watchdog_start db1
 guard_again db1
 starts_again "B7: it starts under a permit of the next boot"
 
+# --- a request that was given up arrives later ---------------------------------------------------------------------
+
+through_proxy() { # its guard reaches etcd through a proxy
+    echo pass >"$WORLD/db1/weather"
+    world_spawn db1 weather "$BUILD/tests/fault_proxy" 127.0.0.1:2379 "${HOST_ADDRESS[etcd1]}:2379" "$WORLD/db1/weather"
+    sed -i "s|^etcd: .*|etcd: { endpoints: [\"http://127.0.0.1:2379\"] }|" "$WORLD/db1/local.yaml"
+    guard_stop db1
+    guard_again db1
+}
+
+said() { # LINE [TIMES]: by the proxy
+    (($(grep -c "^$1" "$WORLD/db1/weather.log") >= ${2:-1}))
+}
+
+all_answered() {
+    said 'late answered' "$(grep -c '^late kept' "$WORLD/db1/weather.log")"
+}
+
+through_proxy
+check_soon "a guard whose etcd is behind a proxy takes its instance over" 10 report_shows db1 '.role == "primary" and .armed'
+echo late 3000 >"$WORLD/db1/weather"
+check_soon "the weather changes" 5 said 'late 3000'
+declare_roles db1 db2 # a change, to be reported: it stays on its way
+check_soon "a report is given up" 5 log_shows db1 'a report has no answer'
+echo pass >"$WORLD/db1/weather"
+check_soon "and the weather again" 5 said pass 2
+kill -9 "$(postmaster db1)"
+check_soon "A6: what comes after it is reported" 5 stopped_by_itself
+check_soon "A6: what was given up before arrives now" 10 all_answered
+check "A6: a late report does not stand over a newer one" stopped_by_itself
+starts_again "A6: it starts again under a new permit"
+
 # --- the standby's side --------------------------------------------------------------------------------------------
 
 copy_standby() {

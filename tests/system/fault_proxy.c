@@ -13,6 +13,10 @@
  *     cut N             after N more bytes of answers to it each connection is closed
  *     replay            what a client sends is sent a second time, on a connection of its own whose
  *                       answer nobody sees
+ *     late MS           a request's connection is closed at once without an answer, and the request
+ *                       reaches the target MS later all the same, as one does that a kernel still
+ *                       sends for a socket that its program has given up; "late kept" and then
+ *                       "late answered" are said
  *     refuse            new connections are closed at once, and so are those that stand
  *     answer TEXT-FILE  nothing goes to the target; each request is answered with that file's bytes
  *
@@ -39,9 +43,9 @@
 #define LOOK_MS    20
 #define ANSWER_MAX (16 << 20)
 
-enum mode { PASS, DELAY, STALL, SWALLOW, CUT, REPLAY, REFUSE, ANSWER, MODES };
-static const char *const mode_names[] = {"pass", "delay",  "stall",  "swallow",
-                                         "cut",  "replay", "refuse", "answer"};
+enum mode { PASS, DELAY, STALL, SWALLOW, CUT, REPLAY, LATE, REFUSE, ANSWER, MODES };
+static const char *const mode_names[] = {"pass",   "delay", "stall",  "swallow", "cut",
+                                         "replay", "late",  "refuse", "answer"};
 
 /* One direction's bytes on their way. */
 struct pipe {
@@ -64,7 +68,7 @@ struct proxy {
     const char *mode_file;
     struct timespec seen;
     enum mode mode;
-    unsigned number; /* of delay and cut */
+    unsigned number; /* of delay, cut and late */
     char *answer;
     size_t answer_len;
     struct link *links;
@@ -127,6 +131,7 @@ static struct link *new_link(struct proxy *proxy)
             link->client = -1;
             link->server = -1;
             link->up.len = link->up.sent = 0;
+            link->up.due_ms = 0;
             link->down.len = link->down.sent = 0;
             link->passed = 0;
             link->shadow = false;
@@ -166,8 +171,8 @@ static void take_client(struct proxy *proxy)
     }
 }
 
-/* Once more, by another road: what a proxy that repeats requests does. */
-static void replay(struct proxy *proxy, const struct pipe *pipe)
+/* By another road, whose answer nobody sees, and not before DUE_MS. */
+static void send_apart(struct proxy *proxy, const struct pipe *pipe, uint64_t due_ms)
 {
     struct link *link = new_link(proxy);
     if (link == NULL) {
@@ -181,6 +186,7 @@ static void replay(struct proxy *proxy, const struct pipe *pipe)
     }
     memcpy(link->up.data, pipe->data, pipe->len);
     link->up.len = pipe->len;
+    link->up.due_ms = due_ms;
 }
 
 static bool is_request(const struct pipe *pipe)
@@ -219,7 +225,12 @@ static void from_client(struct proxy *proxy, struct link *link)
     if (proxy->mode == ANSWER && is_request(&link->up)) {
         answer(proxy, link);
     } else if (proxy->mode == REPLAY && is_request(&link->up)) {
-        replay(proxy, &link->up);
+        send_apart(proxy, &link->up, 0);
+    } else if (proxy->mode == LATE && is_request(&link->up)) {
+        send_apart(proxy, &link->up, now_ms() + proxy->number);
+        close_link(link);
+        printf("late kept\n");
+        fflush(stdout);
     }
 }
 
@@ -232,6 +243,11 @@ static void from_server(struct proxy *proxy, struct link *link)
     }
     if (n < 0) {
         return;
+    }
+    if (link->up.due_ms != 0) {
+        link->up.due_ms = 0;
+        printf("late answered\n");
+        fflush(stdout);
     }
     link->down.len = link->shadow ? 0 : (size_t)n;
     link->down.sent = 0;
@@ -344,15 +360,21 @@ static void look_at_mode(struct proxy *proxy)
 
 /* ---- the loop ---- */
 
+static bool is_due(const struct pipe *pipe)
+{
+    return pipe->due_ms <= now_ms();
+}
+
 /* What a link waits for, in two places of the list. */
 static void watch_link(const struct proxy *proxy, const struct link *link, struct pollfd fds[2])
 {
-    bool flows = proxy->mode != STALL && link->down.due_ms <= now_ms();
+    bool flows = proxy->mode != STALL && is_due(&link->down);
     fds[0] = (struct pollfd){.fd = link->used ? link->client : -1};
     fds[1] = (struct pollfd){.fd = link->used ? link->server : -1};
     fds[0].events =
         (short)((link->up.len == 0 ? POLLIN : 0) | (link->down.len > 0 && flows ? POLLOUT : 0));
-    fds[1].events = (short)((link->down.len == 0 ? POLLIN : 0) | (link->up.len > 0 ? POLLOUT : 0));
+    fds[1].events = (short)((link->down.len == 0 ? POLLIN : 0) |
+                            (link->up.len > 0 && is_due(&link->up) ? POLLOUT : 0));
 }
 
 static void serve_link(struct proxy *proxy, struct link *link, const struct pollfd fds[2])
@@ -363,7 +385,8 @@ static void serve_link(struct proxy *proxy, struct link *link, const struct poll
     if (link->used && (fds[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && link->down.len == 0) {
         from_server(proxy, link);
     }
-    if (link->used && link->up.len > 0 && link->server >= 0 && !push(&link->up, link->server)) {
+    if (link->used && link->up.len > 0 && link->server >= 0 && is_due(&link->up) &&
+        !push(&link->up, link->server)) {
         close_link(link);
     }
     if (link->used && link->down.len > 0) {
