@@ -234,10 +234,20 @@ static void set_durability(json_t *out, const struct core *core, const struct st
     const struct database_def *def = &core->def.databases[database];
     const char *durability = durability_names[def->durability];
     const char *words = "";
-    if (def->durability != DURABILITY_ASYNC && !core_sync_enforced(core, database)) {
-        durability = "sync declared, not enforced";
+    struct sync_view sync;
+    core_sync(core, database, &sync);
+    if (def->durability != DURABILITY_ASYNC && !sync.enforced) {
+        durability = sync.degraded ? "degraded to asynchronous" : "sync declared, not enforced";
+    } else if (sync.degraded) {
+        durability = def->durability == DURABILITY_STRICT ? "strict, degraded" : "sync, degraded";
     }
     json_object_set_new(out, "durability", json_string(durability));
+    json_t *entries = json_object();
+    json_object_set_new(entries, "declared", words_text(sync.declared));
+    json_object_set_new(entries, "target", words_text(sync.target));
+    json_object_set_new(entries, "in_force_at_most", json_integer(sync.entries));
+    json_object_set_new(entries, "enforced", json_boolean(sync.enforced));
+    json_object_set_new(out, "sync", entries);
     /* Only the primary knows who streams, and a dead one's last word is no redundancy. */
     bool known = primary >= 0 && fresh(core, extra, &core->databases[database].instances[primary]);
     int streaming = core_redundancy(core, database);

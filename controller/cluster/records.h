@@ -203,6 +203,10 @@ struct move_record {
     char burnt[INSTANCES_MAX]
               [NAME_SIZE]; /* nodes that may bear a history that did not complete (design §8) */
     int burnt_len;
+    /* What the replaced primary's commits may have waited for: of each entry n - k + 1 members must
+     * be heard, whoever is granted a permit in between. None: asynchronous. */
+    struct sync_entry_record sync[SYNC_ENTRIES_MAX];
+    int sync_len;
     struct evidence_record evidence[EVIDENCE_MAX];
     int evidence_len;
 };

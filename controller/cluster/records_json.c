@@ -180,6 +180,7 @@ static const struct field move_fields[] = {
     { "lives", FIELD_NUMBER, AT(move_record, lives), U32 },
     { "parked", FIELD_TEXT, AT(move_record, parked), .optional = true },
     { "burnt", FIELD_NAME, ITEMS(move_record, burnt, burnt_len), .optional = true },
+    { "sync", FIELD_OBJECT, ITEMS(move_record, sync, sync_len), .shape = &sync_entry_shape, .optional = true },
     { "evidence", FIELD_OBJECT, ITEMS(move_record, evidence, evidence_len), .shape = &evidence_shape },
 };
 SHAPE(move);
@@ -709,34 +710,40 @@ static int decode(const char *text, size_t len, const char *what, const struct s
 /* ---- What a table cannot say
  * -------------------------------------------------------------------------------- */
 
+static void check_entries(struct json_in *in, const char *key,
+                          const struct sync_entry_record entries[], int len)
+{
+    for (int i = 0; i < len; i++) {
+        const struct sync_entry_record *entry = &entries[i];
+        if (entry->k > entry->members_len) {
+            json_in_fail(in, key, "entry %d waits for %d of %d members", i, entry->k,
+                         entry->members_len);
+        } else if (entry->k == 0 && entry->members_len > 0) {
+            json_in_fail(in, key, "entry %d waits for nobody, but names %d members", i,
+                         entry->members_len);
+        }
+        for (int m = 0; m < entry->members_len; m++) {
+            if (entry->members[m][0] == '\0' || strcmp(entry->members[m], "*") == 0) {
+                json_in_fail(in, key, "entry %d has the member \"%s\", must be a standby's name", i,
+                             entry->members[m]);
+            }
+            for (int n = 0; n < m; n++) { /* counted twice, one copy would pass for two */
+                if (strcmp(entry->members[m], entry->members[n]) == 0) {
+                    json_in_fail(in, key, "entry %d has the member \"%s\" twice", i,
+                                 entry->members[m]);
+                }
+            }
+        }
+    }
+}
+
 static void check_permit(struct json_in *in, const void *record)
 {
     const struct permit_record *permit = record;
     if (permit->epoch.incarnation == 0 || permit->epoch.counter == 0) {
         json_in_fail(in, "epoch", "found a zero in it; epochs count from 1");
     }
-    for (int i = 0; i < permit->sync_len; i++) {
-        const struct sync_entry_record *entry = &permit->sync[i];
-        if (entry->k > entry->members_len) {
-            json_in_fail(in, "sync", "entry %d waits for %d of %d members", i, entry->k,
-                         entry->members_len);
-        } else if (entry->k == 0 && entry->members_len > 0) {
-            json_in_fail(in, "sync", "entry %d waits for nobody, but names %d members", i,
-                         entry->members_len);
-        }
-        for (int m = 0; m < entry->members_len; m++) {
-            if (entry->members[m][0] == '\0' || strcmp(entry->members[m], "*") == 0) {
-                json_in_fail(in, "sync", "entry %d has the member \"%s\", must be a standby's name",
-                             i, entry->members[m]);
-            }
-            for (int n = 0; n < m; n++) { /* counted twice, one copy would pass for two */
-                if (strcmp(entry->members[m], entry->members[n]) == 0) {
-                    json_in_fail(in, "sync", "entry %d has the member \"%s\" twice", i,
-                                 entry->members[m]);
-                }
-            }
-        }
-    }
+    check_entries(in, "sync", permit->sync, permit->sync_len);
 }
 
 static void check_group(struct json_in *in, const void *record)
@@ -747,6 +754,7 @@ static void check_group(struct json_in *in, const void *record)
     }
     for (int i = 0; group->moving && i < group->workflow.moves_len; i++) {
         const struct move_record *move = &group->workflow.moves[i];
+        check_entries(in, "workflow.moves", move->sync, move->sync_len);
         bool chosen = move->phase >= PHASE_PROMOTE && move->phase < PHASE_DONE;
         if (chosen && move->candidate[0] == '\0') {
             json_in_fail(in, "workflow.moves", "move %d is in the phase %s, but names no candidate",

@@ -326,7 +326,10 @@ static const struct instance_fact *candidate_news(const struct core *core, int d
 bool candidate_is_primary(const struct core *core, int db)
 {
     const struct instance_fact *fact = candidate_news(core, db);
-    return fact != NULL && fact->role == ROLE_PRIMARY && fact->wrote;
+    /* Under entries that it was promoted with it may wait for standbys, which follow it only when
+     * it is the recorded primary. */
+    bool waits = fact != NULL && fact->cause == CAUSE_SYNC_STALL && sync_may_wait(core, db);
+    return fact != NULL && fact->role == ROLE_PRIMARY && (fact->wrote || waits);
 }
 
 bool candidate_forked(const struct core *core, int db)
@@ -512,68 +515,6 @@ void probe_all(struct core *core, int db)
     }
 }
 
-/*
- * What the definition declares, for this holder: a primary is no standby of itself, so it waits for
- * as many of the others as are left.
- */
-static void fill_sync(const struct core *core, int db, struct permit_record *permit)
-{
-    const struct database_def *def = &core->def.databases[db];
-    const struct sync_entry_def *declared = &def->sync[0];
-    struct sync_entry_record *entry = &permit->sync[0];
-    int holder = node_instance(core, db, permit->node);
-    memset(permit->sync, 0, sizeof permit->sync);
-    permit->sync_len = 0;
-    if (def->durability == DURABILITY_ASYNC || def->sync_len == 0) {
-        return;
-    }
-    for (int m = 0; m < declared->members_len; m++) {
-        if (declared->members[m] != holder) {
-            text_copy(entry->members[entry->members_len++], NAME_SIZE,
-                      def->instances[declared->members[m]].name);
-        }
-    }
-    entry->first = declared->first;
-    entry->k = declared->k < entry->members_len ? declared->k : entry->members_len;
-    permit->sync_len = entry->members_len > 0 ? 1 : 0;
-}
-
-static bool same_sync(const struct permit_record *a, const struct permit_record *b)
-{
-    if (a->sync_len != b->sync_len) {
-        return false;
-    }
-    for (int e = 0; e < a->sync_len; e++) {
-        if (a->sync[e].k != b->sync[e].k || a->sync[e].first != b->sync[e].first ||
-            a->sync[e].members_len != b->sync[e].members_len) {
-            return false;
-        }
-        for (int m = 0; m < a->sync[e].members_len; m++) {
-            if (strcmp(a->sync[e].members[m], b->sync[e].members[m]) != 0) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-/*
- * The entries that a definition declares anew are listed once the primary is not seen to enforce
- * the old ones: what counts as asynchronous loses nothing by it, and the new entry counts when it
- * is seen enforced. Changing entries that are in force is the guard's (design §8, "Sync entries").
- */
-bool permit_redeclare(struct core *core, int db)
-{
-    struct permit_record declared = core->databases[db].permit;
-    fill_sync(core, db, &declared);
-    if (same_sync(&declared, &core->databases[db].permit)) {
-        return false;
-    }
-    core->databases[db].permit = declared;
-    dirty_permit(core, db);
-    return true;
-}
-
 /* A new epoch for this holder; the only place that grants. */
 void permit_grant(struct core *core, int db, const char *node, uint64_t system_id,
                   uint32_t timeline, const char *boot, int64_t life)
@@ -601,7 +542,7 @@ void permit_grant(struct core *core, int db, const char *node, uint64_t system_i
         d->permit.life = life;
         fill_promisers(core, &d->permit);
     }
-    fill_sync(core, db, &d->permit);
+    sync_at_grant(core, db);
     dirty_permit(core, db);
 }
 
@@ -719,6 +660,7 @@ static void begin_move(struct core *core, int db)
     }
     move->from_timeline = d->permit.timeline;
     move->system_id = d->permit.system_id;
+    sync_keep(core, db, move);
     d->permit.state = PERMIT_REVOKED;
     d->lying_levels = 0;
     d->counted_term = core->term; /* it is this leader's own */
@@ -968,6 +910,7 @@ void grant(struct core *core, int db)
     char evidence[REASON_SIZE];
     char lsn[32];
     candidate_choose(core, db, true, &choice);
+    bool proven = sync_proves(core, db) && choice.loss_known && choice.loss_bytes == 0;
     const struct instance_fact *fact = &d->instances[choice.chosen].fact;
     const char *node = instance_node(core, db, choice.chosen);
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
@@ -983,8 +926,8 @@ void grant(struct core *core, int db)
                 (unsigned)fact->receive_lsn);
     note(core, NOTE_INFO, "R-C1", db, -1, -1, "%s is chosen: timeline %u, WAL to %s, %s", node,
          fact->timeline, lsn,
-         core_sync_enforced(core, db) ? "its sync entry proves that nothing acknowledged is lost"
-                                      : "asynchronous: a loss is possible");
+         proven ? "its sync entry proves that nothing acknowledged is lost"
+                : "asynchronous: a loss is possible");
     text_format(evidence, sizeof evidence, "%s %s: %.180s", evidence_kind_names[last->kind],
                 last->level, last->detail);
     incident_moved(core, db, node, evidence, choice.loss_bytes);

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STANDING_MS UINT64_C(5000) /* what may pass by itself is an alarm only after that */
+#define STANDING_MS UINT64_C(5000)  /* what may pass by itself is an alarm only after that */
+#define UNPROVEN_MS UINT64_C(30000) /* a guard proves a change within a second or two */
 
 /* Of etcd's quota. At 100 nothing can be recorded any more, this alarm neither, so a person is
  * called in time. Between the last two it stays as it is: a size that swings calls nobody twice. */
@@ -104,18 +105,27 @@ bool alarm_stands(const struct core *core, int group, const char *key)
     return find(&core->groups[group].record, key) >= 0;
 }
 
-void alarm_renew(struct core *core, int group, const char *key, const char *command,
-                 const char *text)
+/* One that stands is told in these words from now on; its age stays. */
+static void reword(struct core *core, int group, const char *key, const char *command,
+                   const char *text)
 {
     struct group_record *record = &core->groups[group].record;
     int at = find(record, key);
-    if (at < 0) {
-        alarm_set(core, group, true, key, command, "%s", text);
-    } else if (strcmp(record->alarms[at].text, text) != 0) {
+    if (at >= 0 && strcmp(record->alarms[at].text, text) != 0) {
         text_copy(record->alarms[at].text, sizeof record->alarms[at].text, text);
         text_copy(record->alarms[at].command, sizeof record->alarms[at].command, command);
         dirty_group(core, group);
         note_group(core, NOTE_WARN, "R-M4", group, "alarm %s: %.180s", key, text);
+    }
+}
+
+void alarm_renew(struct core *core, int group, const char *key, const char *command,
+                 const char *text)
+{
+    if (alarm_stands(core, group, key)) {
+        reword(core, group, key, command, text);
+    } else {
+        alarm_set(core, group, true, key, command, "%s", text);
     }
 }
 
@@ -149,6 +159,84 @@ static bool freezes(enum cause cause)
     return cause == CAUSE_IN_RECOVERY || cause == CAUSE_NO_SPACE || cause == CAUSE_WRONG_SYSTEM;
 }
 
+static bool commits_have_waited(const struct core *core, int db, int primary)
+{
+    const struct health *health = &core->databases[db].instances[primary].health;
+    return health->cause == CAUSE_SYNC_STALL &&
+           core->now_ms - health->last_good_ms >= core->def.databases[db].degrade_after_ms;
+}
+
+/* synchronous_standby_names is what the permit lists, or it is said that it is not. */
+static void review_names(struct core *core, int db, int primary, const struct sync_view *sync)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct database_def *def = &core->def.databases[db];
+    const struct instance_fact *fact = &d->instances[primary].fact;
+    bool guarded = is_guarded(core, db);
+    bool wrong = !sync->enforced;
+    if (guarded) {
+        wrong = sync->k > 0 && !sync_names_match(fact->sync_names, &d->permit);
+        if (fact->asked_ms < sync->since_ms) {
+            return; /* older than the permit's entries */
+        }
+    }
+    char text[REASON_SIZE];
+    text_format(text, sizeof text,
+                "%s: counts as asynchronous: synchronous_standby_names is '%.80s', the %s",
+                def->name, fact->sync_names,
+                guarded ? "permit lists another" : "definition declares another");
+    standing(core, db_group(core, db), def->durability != DURABILITY_ASYNC && wrong, "durability",
+             def->name,
+             guarded ? "failoverctl status; only its guard sets synchronous_standby_names"
+                     : "set synchronous_standby_names as declared, or change the definition",
+             text);
+}
+
+static void review_degraded(struct core *core, int db, int primary, const struct sync_view *sync)
+{
+    static const char *const command =
+        "bring the missing standbys back; commits wait for them again once they stream";
+    const char *name = core->def.databases[db].name;
+    int g = db_group(core, db);
+    char key[NAME_SIZE * 2];
+    char text[REASON_SIZE];
+    if (sync->k > 0) {
+        text_format(text, sizeof text, "%s: degraded: commits wait for %.80s, declared is %.80s",
+                    name, sync->target, sync->declared);
+    } else {
+        text_format(text, sizeof text,
+                    "%s: degraded: commits wait for nobody: its sync entry names no standby beside "
+                    "the primary on %s",
+                    name, instance_node(core, db, primary));
+    }
+    standing(core, g, sync->degraded, "degraded", name, command, text);
+    key_of(key, sizeof key, "degraded", name);
+    reword(core, g, key, command, text);
+}
+
+static void review_sync(struct core *core, int db, int primary)
+{
+    const struct database_def *def = &core->def.databases[db];
+    int g = db_group(core, db);
+    struct sync_view sync;
+    char text[REASON_SIZE];
+    core_sync(core, db, &sync);
+    review_names(core, db, primary, &sync);
+    review_degraded(core, db, primary, &sync);
+    text_format(text, sizeof text,
+                "%s: its guard has not proven %.80s: %d entries may be in force, and each counts",
+                def->name, sync.target, sync.entries);
+    standing(core, g, sync.entries > 1 && core->now_ms - sync.since_ms >= UNPROVEN_MS, "unproven",
+             def->name, "failoverctl status", text);
+    text_format(text, sizeof text,
+                "%s: commits wait: durability is strict, %d of %d standbys stream, %d are needed",
+                def->name, sync.streaming, sync.members, sync.k);
+    bool stalled = def->durability == DURABILITY_STRICT && sync.streaming < sync.k &&
+                   commits_have_waited(core, db, primary);
+    lasting(core, g, stalled, true, "stalled", def->name,
+            "bring a standby back, or declare durability: sync", text);
+}
+
 static void review_redundancy(struct core *core, int db)
 {
     struct database_state *d = &core->databases[db];
@@ -166,14 +254,7 @@ static void review_redundancy(struct core *core, int db)
                 instance_node(core, db, primary));
     standing(core, g, core_redundancy(core, db) == 0, "redundancy", name,
              "attach a standby to the primary (rebuild the old one by pg_basebackup)", text);
-    bool weak =
-        core->def.databases[db].durability != DURABILITY_ASYNC && !core_sync_enforced(core, db);
-    text_format(
-        text, sizeof text,
-        "%s: counts as asynchronous: synchronous_standby_names is '%.80s', the definition declares another",
-        name, d->instances[primary].fact.sync_names);
-    standing(core, g, weak, "durability", name,
-             "set synchronous_standby_names as declared, or change the definition", text);
+    review_sync(core, db, primary);
 }
 
 /* What an earlier leader called for, and nobody needs any more. */

@@ -7,11 +7,12 @@
  * WAL wins, then priority, then the order of the definition, so that every controller chooses alike
  * from the same facts.
  *
- * Sync: when the primary was seen to enforce exactly the permit's entries, of each entry n - k + 1
- * members must have been heard, and only members are candidates: then no acknowledged commit is
- * missing on the one with the most WAL. Otherwise the database counts as asynchronous: the
- * estimated loss, with the sample's age counted, must stay within max_lag or within what a person
- * accepted.
+ * Sync: when the primary enforced nothing but the permit's entries, of each entry n - k + 1 members
+ * must have been heard, and only members are candidates: then no acknowledged commit is missing on
+ * the one with the most WAL. FIRST counts as ANY. In a move these are the entries of the primary
+ * that is replaced, also when a candidate has held the permit since. Otherwise the database counts
+ * as asynchronous: the estimated loss, with the sample's age counted, must stay within max_lag or
+ * within what a person accepted.
  */
 #include "controller/core/private.h"
 
@@ -106,32 +107,32 @@ static bool is_unheard(const struct core *core, int db, int i, struct candidate_
     return false;
 }
 
-static bool is_member(const struct permit_record *permit, int entry, const char *name)
+static bool is_member(const struct sync_entry_record *entry, const char *name)
 {
-    const struct sync_entry_record *sync = &permit->sync[entry];
-    return listed(sync->members, sync->members_len, name);
+    return listed(entry->members, entry->members_len, name);
 }
 
 /* Of each entry, n - k + 1 members must be among those who pass. */
 static bool entries_heard(const struct core *core, int db, const struct choice *choice, char *text,
                           size_t size)
 {
-    const struct permit_record *permit = &core->databases[db].permit;
-    for (int e = 0; e < permit->sync_len; e++) {
+    int len;
+    const struct sync_entry_record *entries = sync_counted(core, db, &len);
+    for (int e = 0; e < len; e++) {
         int heard = 0;
         for (int v = 0; v < choice->verdicts_len; v++) {
             int i = choice->verdicts[v].instance;
             if (choice->verdicts[v].passes &&
-                is_member(permit, e, core->def.databases[db].instances[i].name)) {
+                is_member(&entries[e], core->def.databases[db].instances[i].name)) {
                 heard++;
             }
         }
-        int needed = permit->sync[e].members_len - permit->sync[e].k + 1;
+        int needed = entries[e].members_len - entries[e].k + 1;
         if (heard < needed) {
             text_format(
                 text, size,
                 "%d of sync entry %d's %d standbys heard, %d needed: an acknowledged commit could be missing",
-                heard, e + 1, permit->sync[e].members_len, needed);
+                heard, e + 1, entries[e].members_len, needed);
             return false;
         }
     }
@@ -140,9 +141,10 @@ static bool entries_heard(const struct core *core, int db, const struct choice *
 
 static bool member_of_any(const struct core *core, int db, int i)
 {
-    const struct permit_record *permit = &core->databases[db].permit;
-    for (int e = 0; e < permit->sync_len; e++) {
-        if (is_member(permit, e, core->def.databases[db].instances[i].name)) {
+    int len;
+    const struct sync_entry_record *entries = sync_counted(core, db, &len);
+    for (int e = 0; e < len; e++) {
+        if (is_member(&entries[e], core->def.databases[db].instances[i].name)) {
             return true;
         }
     }
@@ -267,7 +269,7 @@ void candidate_choose_with(const struct core *core, int db, bool after_fence, ui
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
         judge(core, db, i, after_fence, ret);
     }
-    bool proven = core->databases[db].permit.sync_len > 0 && core_sync_enforced(core, db);
+    bool proven = sync_proves(core, db);
     if (proven && !entries_heard(core, db, ret, ret->reason, sizeof ret->reason)) {
         if (accepted == 0) {
             size_t used = strnlen(ret->reason, sizeof ret->reason);

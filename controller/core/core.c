@@ -299,46 +299,6 @@ static void review_hold(struct core *core, int db)
     }
 }
 
-/* Does the primary enforce exactly what the permit lists? Recorded, since it decides what a
- * failover proves. */
-static void review_durability(struct core *core, int db)
-{
-    struct database_state *d = &core->databases[db];
-    int primary = core_primary(core, db);
-    const struct database_record *record = db_record_of(core, db);
-    if (primary < 0 || d->state != DB_NORMAL || record == NULL) {
-        return;
-    }
-    const struct instance_fact *fact = &d->instances[primary].fact;
-    if (!fact->answered || fact->role != ROLE_PRIMARY ||
-        core->now_ms - fact->answered_ms > fresh_limit_ms(core)) {
-        return;
-    }
-    bool enforced = fact->sync_commit_on && sync_names_match(fact->sync_names, &d->permit);
-    if (!enforced && !record->sync_enforced && permit_redeclare(core, db)) {
-        note(core, NOTE_INFO, "R-S2", db, -1, -1,
-             "the permit lists the sync entry that the definition declares now");
-        return;
-    }
-    int in_sync = 0;
-    for (int i = 0; i < fact->standbys_len; i++) {
-        in_sync += fact->standbys[i].sync ? 1 : 0;
-    }
-    /* Coming from nothing, the setting may show before commits wait (recipes: the checkpointer's
-     * reload). */
-    if (enforced && !record->sync_enforced && in_sync < d->permit.sync[0].k) {
-        return;
-    }
-    if (enforced != record->sync_enforced) {
-        db_record(core, db)->sync_enforced = enforced;
-        dirty_group(core, db_group(core, db));
-        note(core, NOTE_INFO, "R-S1", db, -1, -1, "synchronous_standby_names is '%s': %s",
-             fact->sync_names,
-             enforced ? "the permit's entry is enforced"
-                      : "it is not the permit's entry; counts as asynchronous");
-    }
-}
-
 static void review_database(struct core *core, int db)
 {
     for (int round = 0; round < REVIEW_ROUNDS_MAX; round++) {
@@ -417,10 +377,11 @@ static void review(struct core *core)
     /* A follower too: once it leads, its standbys must have been testifying all the while. */
     for (int db = 0; db < core->def.databases_len; db++) {
         review_suspicion(core, db);
+        sync_watch(core, db);
     }
     if (core->leading && core->loaded) {
         for (int db = 0; db < core->def.databases_len; db++) {
-            review_durability(core, db);
+            durability_review(core, db);
             promisers_review(core, db);
             review_database(core, db);
         }

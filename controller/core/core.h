@@ -196,6 +196,13 @@ struct database_state {
     uint64_t intruder_deadline_ms;
     uint64_t intruder_again_ms;
 
+    /* who streams from the recorded primary, in its own words (sync.c) */
+    int watched;                        /* the primary whose words these are: index + 1 */
+    uint64_t watched_ms;                /* of its latest */
+    uint64_t follows_ms[INSTANCES_MAX]; /* streams with nearly all WAL, since then; 0: not now */
+    uint64_t gone_ms[INSTANCES_MAX];    /* does not stream, since then; 0: it does, or unknown */
+    uint64_t entries_ms; /* when this life last changed the permit's entries; 0: not */
+
     /* async: the loss that a failover now would mean */
     uint64_t primary_lsn;    /* latest write position seen ... */
     uint64_t primary_lsn_ms; /* ... and when */
@@ -530,7 +537,20 @@ struct core_check {
 };
 /* Standbys that stream from the recorded primary now. */
 int core_redundancy(const struct core *core, int database);
+/* Each entry that may be in force waits for somebody, and nothing else is in force. */
 bool core_sync_enforced(const struct core *core, int database);
+/* What commits wait for, in the words of synchronous_standby_names; "nobody". */
+struct sync_view {
+    char declared[SYNC_NAMES_SIZE]; /* for the present holder of the permit */
+    char target[SYNC_NAMES_SIZE];
+    int entries;       /* that may be in force; more than one: a change is not proven yet */
+    bool enforced;     /* as core_sync_enforced */
+    bool degraded;     /* a guarded primary waits for fewer than declared */
+    int k, members;    /* declared: copies, and standbys that may have them ... */
+    int streaming;     /* ... and of those now stream */
+    uint64_t since_ms; /* of the entries, as far as this life knows */
+};
+void core_sync(const struct core *core, int database, struct sync_view *ret_view);
 /* What a failover rests on (design §1), as it is now: "strict" (guards, an armed watchdog and
  * enforced sync entries), "fenced" (a guard or a device that proves it) or "best effort". */
 const char *core_tier(const struct core *core, int database);

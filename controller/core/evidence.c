@@ -253,7 +253,7 @@ static const struct guard_record *candidate_said(const struct core *core, int db
 bool the_guard_promoted(const struct core *core, int db)
 {
     const struct guard_record *said = candidate_said(core, db);
-    return said != NULL && said->wrote;
+    return said != NULL && (said->wrote || sync_may_wait(core, db));
 }
 
 bool the_guard_forked(const struct core *core, int db)
@@ -342,8 +342,11 @@ void adopt_guards(struct core *core, int db)
     const struct database_state *d = &core->databases[db];
     int primary = core_primary(core, db);
     if (!is_guarded(core, db)) {
+        struct permit_record before = d->permit;
+        bool enforced = core_sync_enforced(core, db);
         permit_grant(core, db, instance_node(core, db, primary), d->permit.system_id,
                      d->permit.timeline, d->instances[primary].guard.said.boot, 0);
+        sync_at_adoption(core, db, &before, enforced);
     }
     declare_roles(core, db, instance_node(core, db, primary));
     dirty_group(core, db_group(core, db));
@@ -441,9 +444,12 @@ static int standbys_cut(const struct core *core, int db, const struct sync_entry
  */
 bool enough_standbys_are_cut(const struct core *core, int db)
 {
-    const struct database_state *d = &core->databases[db];
     int i = fenced_instance(core, db);
-    if (i < 0 || d->permit.sync_len == 0 || !core_sync_enforced(core, db)) {
+    const struct move_record *move = core_move_of(core, db);
+    int len = 0;
+    const struct sync_entry_record *entries = i < 0 ? NULL : sync_counted(core, db, &len);
+    /* They are the replaced primary's: of a candidate that failed nothing was proven. */
+    if (len == 0 || strcmp(move->fence_node, move->from) != 0) {
         return false;
     }
     const struct node_def *node = node_of(core, db, i);
@@ -451,9 +457,8 @@ bool enough_standbys_are_cut(const struct core *core, int db)
     if (!beside || !node_has_method(node, FENCE_REPLICATION)) {
         return false;
     }
-    for (int e = 0; e < d->permit.sync_len; e++) {
-        const struct sync_entry_record *entry = &d->permit.sync[e];
-        if (standbys_cut(core, db, entry) < entry->members_len - entry->k + 1) {
+    for (int e = 0; e < len; e++) {
+        if (standbys_cut(core, db, &entries[e]) < entries[e].members_len - entries[e].k + 1) {
             return false;
         }
     }
@@ -529,7 +534,7 @@ const char *core_tier(const struct core *core, int db)
     bool armed = d->renewal.known && d->renewal.said.armed &&
                  epoch_compare(d->renewal.said.epoch, d->permit.epoch) == 0;
     if (guarded && armed && guards == core->def.databases[db].instances_len &&
-        d->permit.sync_len > 0 && core_sync_enforced(core, db)) {
+        core_sync_enforced(core, db)) {
         return "strict";
     }
     bool proven =

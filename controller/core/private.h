@@ -139,7 +139,9 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(may_retry_wait) X(may_skip_redirect) X(may_skip_verify) X(may_be_abandoned)                  \
     X(candidate_may_be_given_up)                                                                   \
     X(the_guard_reports_it_gone) X(the_permits_time_has_passed) X(enough_standbys_are_cut)         \
-    X(the_guard_promoted) X(the_guard_forked)
+    X(the_guard_promoted) X(the_guard_forked)                                                      \
+    X(the_entry_is_proven) X(standbys_are_missing) X(standbys_are_back)                            \
+    X(another_entry_is_declared)
 #define CORE_ACTIONS(X)                                                                            \
     X(nothing) X(drop_plans) X(adopt) X(suspect) X(let_go) X(revoke) X(join) X(say_held)           \
     X(start_levels) X(start_level) X(next_level) X(call_for_fence) X(record_evidence)              \
@@ -151,7 +153,7 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(next_refence) X(forget_intruder) X(unpark) X(retry_fence) X(retry_choice)                    \
     X(retry_promotion) X(retry_redirect) X(retry_verify) X(ask_again) X(skip_redirect)             \
     X(skip_verify) X(give_back) X(give_up_candidate) X(record_guard) X(record_time) X(record_cut)  \
-    X(fence_the_node)
+    X(fence_the_node) X(list_entry) X(drop_entries)
 /* clang-format on */
 #define X(name) bool name(const struct core *core, int db);
 CORE_GUARDS(X)
@@ -226,8 +228,19 @@ uint64_t steer_states(enum request_kind kind);
 int steer_checks(const struct core *core, int db, enum request_kind kind,
                  struct core_check ret_checks[STEER_CHECKS_MAX]);
 
-/* actions.c: true when the permit now lists other sync entries, to be saved */
-bool permit_redeclare(struct core *core, int db);
+/* sync.c: what commits wait for */
+const struct sync_entry_record *sync_target(const struct permit_record *permit); /* or NULL */
+void sync_entry_words(const struct sync_entry_record *entry, char *text, size_t size);
+/* Of each of these entries n - k + 1 members must be heard; none: asynchronous. */
+const struct sync_entry_record *sync_counted(const struct core *core, int db, int *ret_len);
+bool sync_proves(const struct core *core, int db);
+void sync_keep(const struct core *core, int db, struct move_record *move);
+bool sync_may_wait(const struct core *core, int db);
+void sync_at_grant(struct core *core, int db);
+void sync_at_adoption(struct core *core, int db, const struct permit_record *before, bool enforced);
+void sync_watch(struct core *core, int db);
+/* What the primary shows is recorded, since it decides what a failover proves. */
+void durability_review(struct core *core, int db);
 
 /* actions.c, for steer.c */
 /* boot "": its holder has no guard. life: of the instance that may promote under it; 0: any. */
@@ -297,6 +310,7 @@ int node_instance(const struct core *core, int db, const char *node); /* or -1 *
 const char *instance_node(const struct core *core, int db, int instance);
 void record_burnt(const struct core *core, int db, struct database_record *record,
                   const char *node);
+/* It says exactly one of the permit's entries. */
 bool sync_names_match(const char *names, const struct permit_record *permit);
 bool is_moving(const struct core *core, int db);
 /* The running move, when its record holds evidence and nobody is a new primary yet; else NULL. */

@@ -20,6 +20,7 @@
 #define ANY              ((BIT(DB_STATES) - 1) & ~BIT(DB_OBSERVING))
 #define BEFORE_THE_FENCE (BIT(DB_NORMAL) | BIT(DB_SUSPECT) | BIT(DB_HELD))
 #define HAS_PRIMARY      (BEFORE_THE_FENCE | BIT(DB_REDIRECTING) | BIT(DB_VERIFYING))
+#define SERVES           (BIT(DB_NORMAL) | BIT(DB_REDIRECTING) | BIT(DB_VERIFYING))
 #define HAS_PROOF        (BIT(DB_CHOOSING) | BIT(DB_CHOICE_WAIT))
 #define WHEN(guard)      guard, #guard
 #define ACT(action)      action, #action
@@ -97,6 +98,11 @@ static const struct core_rule rules[] = {
   { "R-D3",  BIT(DB_VERIFYING),      ON_REVIEW,         WHEN(business_works),             DB_CLOSING,       ACT(close_move),          "the new primary takes writes and its services are well" },
   { "R-D4",  BIT(DB_REDIRECTING)|BIT(DB_VERIFYING), ON_REVIEW, WHEN(it_takes_long),       STAY,             ACT(say_late),            "the switch is not complete: a person should look why" },
   { "R-D5",  BIT(DB_CLOSING),        ON_SAVED,          WHEN(always),                     DB_NORMAL,        ACT(finish_move),         "the move is over" },
+  /* what commits wait for */
+  { "R-S4",  SERVES,                 ON_REVIEW,         WHEN(the_entry_is_proven),        STAY,             ACT(drop_entries),        "every backend goes by the new entry, and its standbys have all that was acknowledged before: the older ones count no more" },
+  { "R-S5",  SERVES,                 ON_REVIEW,         WHEN(standbys_are_missing),       STAY,             ACT(list_entry),          "standbys have been gone for degrade_after: recorded first, then commits wait for fewer" },
+  { "R-S6",  SERVES,                 ON_REVIEW,         WHEN(standbys_are_back),          STAY,             ACT(list_entry),          "standbys stream and have caught up: commits shall wait for them again" },
+  { "R-S7",  SERVES,                 ON_REVIEW,         WHEN(another_entry_is_declared),  STAY,             ACT(list_entry),          "the definition declares another entry: the old one counts until the new one is proven" },
   /* a person steers */
   { "R-K1",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_nothing),          DB_NORMAL,        ACT(unpark),              "the records agree again, and nothing is under way" },
   { "R-K2",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_fence),            DB_FENCING,       ACT(retry_fence),         "as after a change of leader: the fence is done again" },

@@ -244,18 +244,17 @@ static bool take_name(const char **at, char *ret_name, size_t size)
 }
 
 /*
- * Does PostgreSQL's synchronous_standby_names say exactly the permit's one entry? FIRST k (a, b), k
- * (a, b) and the old plain list count as FIRST; for what a failover needs ANY counts the same
- * (design §8). `*` never matches.
+ * Does PostgreSQL's synchronous_standby_names say exactly this entry? FIRST k (a, b), k (a, b) and
+ * the old plain list count as FIRST; for what a failover needs ANY counts the same (design §8). `*`
+ * never matches.
  */
-bool sync_names_match(const char *names, const struct permit_record *permit)
+static bool names_match(const char *names, const struct sync_entry_record *entry)
 {
-    if (permit->sync_len != 1) {
-        return false;
-    }
-    const struct sync_entry_record *entry = &permit->sync[0];
     const char *at = skip_blanks(names);
     int k = 1;
+    if (entry->k == 0) {
+        return *at == '\0';
+    }
     bool worded = take_word(&at, "FIRST ") || take_word(&at, "ANY ");
     bool counted = take_number(&at, &k);
     bool listed = counted && *at == '(';
@@ -290,10 +289,14 @@ bool sync_names_match(const char *names, const struct permit_record *permit)
     return *skip_blanks(at) == '\0' && k == entry->k && seen == (1u << entry->members_len) - 1u;
 }
 
-bool core_sync_enforced(const struct core *core, int db)
+bool sync_names_match(const char *names, const struct permit_record *permit)
 {
-    const struct database_record *record = db_record_of(core, db);
-    return record != NULL && record->sync_enforced;
+    for (int e = 0; e < permit->sync_len; e++) {
+        if (names_match(names, &permit->sync[e])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int core_redundancy(const struct core *core, int db)

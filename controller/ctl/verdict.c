@@ -273,7 +273,8 @@ static bool weak(struct text *text, const json_t *group)
         if (words[0] != '\0') {
             clause(text, begin);
             add(text, "%s: %s", member_text(db, "name", "?"), words);
-        } else if (strstr(durability, "not enforced") != NULL) {
+        } else if (strstr(durability, "not enforced") != NULL ||
+                   strstr(durability, "degraded") != NULL) {
             clause(text, begin);
             add(text, "%s: %s", member_text(db, "name", "?"), durability);
         }

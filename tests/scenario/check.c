@@ -150,7 +150,8 @@ void check_promoted(struct world *world, int db, int i)
                     node_of(world, db, i), world->def.databases[db].name);
     }
     uint64_t lost = truth->acked_lsn > pg->lsn ? truth->acked_lsn - pg->lsn : 0;
-    bool sync = world->def.databases[db].durability == DURABILITY_SYNC && !truth->loss_accepted;
+    bool sync = world->def.databases[db].durability != DURABILITY_ASYNC && !truth->loss_accepted &&
+                !truth->unwaited;
     uint64_t limit = world->def.databases[db].max_lag_bytes;
     if (move != NULL && move->accept_loss_bytes > limit) {
         limit = move->accept_loss_bytes;

@@ -8,9 +8,10 @@
  * [budget=2] [objectives=1h,2h,24h] [cold=yes]
  *
  * `*` marks the primary at the start (two of them: a person's doing). Without `sync` a database
- * waits for all its standbys. A node may carry several databases. `cold=yes` shows the start too;
- * else the transcript begins with an adopted cluster at rest. With a level `guard` each node has
- * its failover-guard, which observes until a person asks `adopt`.
+ * waits for all its standbys; `sync=payments:1(a2,a3)` declares FIRST 1, `payments:any1(...)`
+ * ANY 1. A node may carry several databases. `cold=yes` shows the start too; else the transcript
+ * begins with an adopted cluster at rest. With a level `guard` each node has its failover-guard,
+ * which observes until a person asks `adopt`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +41,9 @@ static int node_index(struct definition *def, const char *name)
 }
 
 /* "a1*,a2,a3": the instances of one database. */
-static bool add_database(struct world *world, const char *name, char *members)
+static bool add_database(void *of, const char *name, char *members)
 {
+    struct world *world = of;
     struct definition *def = &world->def;
     int db = def->databases_len;
     struct database_def *database = &def->databases[def->databases_len++];
@@ -73,8 +75,7 @@ static bool add_database(struct world *world, const char *name, char *members)
                                              .timeline = 1,
                                              .line = 1,
                                              .lsn = 0x1000000,
-                                             .system_id = 7000 + (uint64_t)db,
-                                             .sync_on = primary};
+                                             .system_id = 7000 + (uint64_t)db};
         if (primary && primaries++ > 0) {
             world->truth[db].split_by_hand = true;
         } else if (primary) {
@@ -87,9 +88,10 @@ static bool add_database(struct world *world, const char *name, char *members)
             entry->members[entry->members_len++] = i;
         }
     }
+    entry->first = true;
     entry->k = entry->members_len;
     database->sync_len = entry->members_len > 0 ? 1 : 0;
-    world->pg[db][world->truth[db].promoted].sync_on = database->sync_len > 0;
+    database->degrade_after_ms = 10000;
     world->truth[db].newest_line = 1;
     world->truth[db].recorded_line = 1;
     world->truth[db].rate_bytes_per_s = 10000;
@@ -98,8 +100,8 @@ static bool add_database(struct world *world, const char *name, char *members)
 }
 
 /* Calls `take` for each "name(list)" or "name:1(list)" of the value. */
-static bool each_list(struct world *world, char *value,
-                      bool (*take)(struct world *world, const char *name, char *members))
+static bool each_list(void *of, char *value,
+                      bool (*take)(void *of, const char *name, char *members))
 {
     while (*value != '\0') {
         char *open = strchr(value, '(');
@@ -109,7 +111,7 @@ static bool each_list(struct world *world, char *value,
         }
         *open = '\0';
         *close = '\0';
-        if (!take(world, value, open + 1)) {
+        if (!take(of, value, open + 1)) {
             return false;
         }
         value = close + 1;
@@ -118,9 +120,10 @@ static bool each_list(struct world *world, char *value,
     return true;
 }
 
-/* "payments:1" and "a2,a3" */
-static bool set_sync(struct world *world, const char *name, char *members)
+/* "payments:1" or "payments:any1", and "a2,a3" */
+static bool set_sync(void *of, const char *name, char *members)
 {
+    struct definition *cluster = of;
     char database[NAME_SIZE];
     snprintf(database, sizeof database, "%.*s", NAME_SIZE - 1, name);
     char *colon = strchr(database, ':');
@@ -128,19 +131,19 @@ static bool set_sync(struct world *world, const char *name, char *members)
         return false;
     }
     *colon = '\0';
-    int db = definition_database(&world->def, database);
+    int db = definition_database(cluster, database);
     if (db < 0) {
         return false;
     }
-    struct database_def *def = &world->def.databases[db];
+    struct database_def *def = &cluster->databases[db];
     struct sync_entry_def *entry = &def->sync[0];
-    *entry = (struct sync_entry_def){.k = 0};
-    if (!script_number(colon + 1, &entry->k)) {
+    *entry = (struct sync_entry_def){.first = strncmp(colon + 1, "any", 3) != 0};
+    if (!script_number(colon + (entry->first ? 1 : 4), &entry->k)) {
         return false;
     }
     char *save = NULL;
     for (char *at = strtok_r(members, ",", &save); at != NULL; at = strtok_r(NULL, ",", &save)) {
-        int i = definition_instance(def, definition_node(&world->def, at));
+        int i = definition_instance(def, definition_node(cluster, at));
         if (i < 0 || entry->members_len == INSTANCES_MAX) {
             return false;
         }
@@ -148,6 +151,11 @@ static bool set_sync(struct world *world, const char *name, char *members)
     }
     def->sync_len = 1;
     return entry->k > 0 && entry->k <= entry->members_len;
+}
+
+bool cluster_set_sync(struct definition *def, char *value)
+{
+    return each_list(def, value, set_sync);
 }
 
 static bool set_levels(struct world *world, char *value)
@@ -284,12 +292,10 @@ static bool take_option(struct world *world, const char *key, char *value, struc
     } else if (strcmp(key, "profile") == 0) {
         def->profile = strcmp(value, "fast") == 0 ? PROFILE_FAST : PROFILE_DEFAULT;
     } else if (strcmp(key, "durability") == 0) {
+        bool strict = strcmp(value, "strict") == 0;
         for (int db = 0; db < def->databases_len; db++) {
-            def->databases[db].durability = DURABILITY_ASYNC;
-            def->databases[db].sync_len = 0;
-            for (int i = 0; i < def->databases[db].instances_len; i++) {
-                world->pg[db][i].sync_on = false;
-            }
+            def->databases[db].durability = strict ? DURABILITY_STRICT : DURABILITY_ASYNC;
+            def->databases[db].sync_len = strict ? def->databases[db].sync_len : 0;
         }
     } else if (strcmp(key, "on-crash") == 0) {
         for (int db = 0; db < def->databases_len; db++) {
@@ -337,6 +343,11 @@ static void begin(struct world *world, const struct wishes *wishes)
             world->machines[n].agent_after_ms[l] = 300;
         }
     }
+    for (int db = 0; db < world->def.databases_len; db++) {
+        if (world->def.databases[db].sync_len > 0) {
+            postgres_set_names(world, db, world->truth[db].promoted, NULL, true);
+        }
+    }
     world->controllers_len = wishes->controllers;
     world->silent = !wishes->cold;
     if (node_has_method(&world->def.nodes[0], FENCE_GUARD)) {
@@ -382,7 +393,7 @@ bool cluster_build(struct world *world, char *line)
             return false;
         }
     }
-    if (def->databases_len == 0 || !each_list(world, wishes.sync, set_sync) ||
+    if (def->databases_len == 0 || !cluster_set_sync(def, wishes.sync) ||
         !set_levels(world, wishes.levels)) {
         world_break(world, "cluster: databases, sync or levels are not understood");
         return false;

@@ -3,8 +3,10 @@
  * promises, each in time (fence/guard has the real one, and its own tests).
  *
  * A guard reads etcd after DELAY_STORE_MS, stops its instance in STOP_MS and promotes in
- * PROMOTE_MS. Commands break one: `silent` (cut off from etcd and from the controllers), `stuck`
- * (it reports, and cannot stop PostgreSQL), `speaks`.
+ * PROMOTE_MS. It changes what commits wait for under an accepted renewal: for RELOAD_MS backends go
+ * by the old entry or the new one; the proof is a commit after that, acknowledged by the new one.
+ * Commands break one: `silent` (cut off from etcd and from the controllers), `stuck` (it reports,
+ * and cannot stop PostgreSQL), `unsure` (it changes PostgreSQL, and cannot prove it), `speaks`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #define STOP_MS    5
 #define PROMOTE_MS 30
 #define REPORT_MS  10000
+#define RELOAD_MS  20
 #define RESTART_MS 3000 /* with the recovery that it has to do */
 
 static const char *node_of(const struct world *world, int db, int i)
@@ -78,6 +81,7 @@ static void report(struct world *world, int db, int i)
     said->epoch = guard->epoch;
     said->stopped_for = guard->stopped_for;
     said->cut_for = guard->cut_for;
+    said->sync_for = up && guard->sync_life == pg->life ? guard->sync_for : 0;
     said->down_ms = up || guard->crashed_ms == 0 ? 0 : world->now_ms - guard->crashed_ms;
     snprintf(said->crash, sizeof said->crash, "%s",
              up || guard->crashed_ms == 0 ? "" : "ended by signal 9");
@@ -106,6 +110,90 @@ static void renew(struct world *world, int db, int i)
     store_renewal_written(world, db);
 }
 
+/* ---- what commits wait for ---- */
+
+static const struct sync_entry_record *target_of(const struct permit_record *permit)
+{
+    return permit->sync_len > 0 ? &permit->sync[permit->sync_len - 1] : NULL;
+}
+
+/* The names stand in the file before PostgreSQL starts or is promoted. */
+static void write_names(struct world *world, int db, int i)
+{
+    const struct sync_entry_record *target = target_of(&world->store.permits[db].value);
+    if (target != NULL) {
+        postgres_set_names(world, db, i, target, true);
+    }
+}
+
+static bool shows(const struct postgres *pg, const struct sync_entry_record *entry)
+{
+    const struct sync_entry_record *names =
+        pg->in_force_len > 0 ? &pg->in_force[pg->in_force_len - 1] : NULL;
+    bool same = names != NULL && names->k == entry->k && names->first == entry->first &&
+                names->members_len == entry->members_len;
+    for (int m = 0; same && m < entry->members_len; m++) {
+        same = strcmp(names->members[m], entry->members[m]) == 0;
+    }
+    return same;
+}
+
+static void on_prove(struct world *world, const struct args *args)
+{
+    int db = args->a;
+    int i = args->b;
+    struct guard *guard = &world->guards[db][i];
+    struct postgres *pg = &world->pg[db][i];
+    const struct stored_permit *permit = &world->store.permits[db];
+    const struct sync_entry_record *target = target_of(&permit->value);
+    if (guard->sync_permit != (int64_t)args->n || permit->key.mod_revision != (int64_t)args->n ||
+        !is_holder(world, db, i) || !postgres_up(world, db, i) ||
+        guard->mode == GUARD_MODE_UNSURE || !reaches_store(world, db, i)) {
+        guard->sync_permit = 0; /* begun anew, should it still be wanted */
+        return;
+    }
+    postgres_set_names(world, db, i, target, true);
+    if (guard->sync_lsn == 0) {
+        guard->sync_lsn = pg->lsn += 64;
+    }
+    postgres_settle(world);
+    if (postgres_confirmed(world, db, i, target) < guard->sync_lsn) {
+        world_at(world, world->now_ms + RELOAD_MS, on_prove, args);
+        return;
+    }
+    guard->sync_for = permit->key.mod_revision;
+    guard->sync_life = pg->life;
+    report(world, db, i);
+    world_point(world, "proven %s", node_of(world, db, i));
+}
+
+/* After an accepted renewal under the permit as it stands. */
+static void obey_entries(struct world *world, int db, int i)
+{
+    struct guard *guard = &world->guards[db][i];
+    const struct postgres *pg = &world->pg[db][i];
+    const struct stored_permit *permit = &world->store.permits[db];
+    const struct sync_entry_record *target = target_of(&permit->value);
+    int64_t revision = permit->key.mod_revision;
+    if (target == NULL || pg->role != ROLE_PRIMARY || guard->sync_permit == revision) {
+        return;
+    }
+    bool proven = guard->sync_for != 0 && guard->sync_life == pg->life && pg->in_force_len == 1 &&
+                  shows(pg, target);
+    guard->sync_permit = revision;
+    if (proven) {
+        guard->sync_for = revision;
+        report(world, db, i);
+        return;
+    }
+    if (!shows(pg, target)) {
+        postgres_set_names(world, db, i, target, false);
+    }
+    guard->sync_lsn = 0;
+    world_at(world, world->now_ms + RELOAD_MS, on_prove,
+             &(struct args){.a = db, .b = i, .n = (uint64_t)revision});
+}
+
 /* ---- what it does ---- */
 
 static void stop(struct world *world, int db, int i)
@@ -132,6 +220,7 @@ static void on_promote(struct world *world, const struct args *args)
         return;
     }
     check_guard_promotes(world, db, i);
+    write_names(world, db, i);
     if (postgres_promote(world, db, i, pg->timeline, pg->system_id)) {
         world_print(world, "%s is a primary of %s, on timeline %u, by its guard",
                     node_of(world, db, i), world->def.databases[db].name, pg->timeline);
@@ -149,6 +238,7 @@ static void obey_grant(struct world *world, int db, int i)
         world_at(world, world->now_ms + PROMOTE_MS, on_promote, &(struct args){.a = db, .b = i});
     } else if (!postgres_up(world, db, i)) {
         world->guards[db][i].crashed_ms = 0;
+        write_names(world, db, i);
         postgres_start(world, db, i); /* given back: it goes on where it was stopped */
         report(world, db, i);
     }
@@ -256,6 +346,7 @@ static void look(struct world *world, int db, int i)
         obey_grant(world, db, i);
     } else if (is_holder(world, db, i) && postgres_up(world, db, i)) {
         renew(world, db, i);
+        obey_entries(world, db, i);
     }
 }
 
@@ -282,6 +373,7 @@ static void on_restart(struct world *world, const struct args *args)
     if (lives(world, db, i) && is_holder(world, db, i) && guard->mode != GUARD_MODE_STUCK &&
         reaches_store(world, db, i)) {
         renew(world, db, i);
+        write_names(world, db, i);
         postgres_start(world, db, i);
         guard->crashed_ms = 0;
         world_print(world, "the guard of %s has restarted %s", node_of(world, db, i),

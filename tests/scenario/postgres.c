@@ -41,29 +41,32 @@ int postgres_upstream(const struct world *world, int db, int i)
     return -1;
 }
 
-static bool is_member(const struct sync_entry_def *entry, int i)
+static bool is_member(const struct world *world, int db, const struct sync_entry_record *entry,
+                      int i)
 {
     for (int m = 0; m < entry->members_len; m++) {
-        if (entry->members[m] == i) {
+        if (strcmp(entry->members[m], world->def.databases[db].instances[i].name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* Where the k-th member's WAL ends: what the primary `p` may acknowledge; 0: too few receive. */
-static uint64_t confirmed_lsn(const struct world *world, int db, int p)
+uint64_t postgres_confirmed(const struct world *world, int db, int p,
+                            const struct sync_entry_record *entry)
 {
-    const struct sync_entry_def *entry = &world->def.databases[db].sync[0];
+    if (entry->k == 0) {
+        return world->pg[db][p].lsn;
+    }
     for (int a = 0; a < world->def.databases[db].instances_len; a++) {
         int ahead = 0;
-        if (postgres_upstream(world, db, a) != p || !is_member(entry, a)) {
+        if (postgres_upstream(world, db, a) != p || !is_member(world, db, entry, a)) {
             continue;
         }
         for (int b = 0; b < world->def.databases[db].instances_len; b++) {
             bool further = world->pg[db][b].lsn > world->pg[db][a].lsn ||
                            (world->pg[db][b].lsn == world->pg[db][a].lsn && b <= a);
-            if (postgres_upstream(world, db, b) == p && is_member(entry, b) && further) {
+            if (postgres_upstream(world, db, b) == p && is_member(world, db, entry, b) && further) {
                 ahead++;
             }
         }
@@ -74,6 +77,59 @@ static uint64_t confirmed_lsn(const struct world *world, int db, int p)
     return 0;
 }
 
+/* By whichever of the entries in force a backend goes. */
+static uint64_t acknowledged_lsn(const struct world *world, int db, int p)
+{
+    const struct postgres *pg = &world->pg[db][p];
+    uint64_t most = pg->in_force_len == 0 ? pg->lsn : 0;
+    for (int e = 0; e < pg->in_force_len; e++) {
+        uint64_t confirmed = postgres_confirmed(world, db, p, &pg->in_force[e]);
+        most = confirmed > most ? confirmed : most;
+    }
+    return most;
+}
+
+static bool waits(const struct postgres *pg)
+{
+    bool all = pg->in_force_len > 0;
+    for (int e = 0; e < pg->in_force_len; e++) {
+        all = all && pg->in_force[e].k > 0;
+    }
+    return all;
+}
+
+static void declared_entry(const struct world *world, int db, int i, struct sync_entry_record *ret)
+{
+    const struct database_def *def = &world->def.databases[db];
+    const struct sync_entry_def *declared = &def->sync[0];
+    *ret = (struct sync_entry_record){.k = declared->k, .first = declared->first};
+    for (int m = 0; m < declared->members_len; m++) {
+        if (declared->members[m] != i) {
+            snprintf(ret->members[ret->members_len++], NAME_SIZE, "%s",
+                     def->instances[declared->members[m]].name);
+        }
+    }
+    ret->k = ret->k < ret->members_len ? ret->k : ret->members_len;
+}
+
+void postgres_set_names(struct world *world, int db, int i, const struct sync_entry_record *entry,
+                        bool alone)
+{
+    struct postgres *pg = &world->pg[db][i];
+    struct sync_entry_record declared;
+    if (entry == NULL) {
+        declared_entry(world, db, i, &declared);
+        entry = &declared;
+    }
+    if (pg->in_force_len == 0 && !alone) {
+        pg->in_force[pg->in_force_len++] = (struct sync_entry_record){.k = 0};
+    }
+    if (alone || pg->in_force_len > SYNC_ENTRIES_MAX) {
+        pg->in_force_len = 0;
+    }
+    pg->in_force[pg->in_force_len++] = *entry;
+}
+
 bool postgres_can_ack(const struct world *world, int db, int i)
 {
     const struct postgres *pg = &world->pg[db][i];
@@ -81,7 +137,7 @@ bool postgres_can_ack(const struct world *world, int db, int i)
         pg->cause == CAUSE_READ_ONLY) {
         return false;
     }
-    return !pg->sync_on || confirmed_lsn(world, db, i) > 0;
+    return acknowledged_lsn(world, db, i) > 0;
 }
 
 static void follow(struct world *world, int db)
@@ -115,9 +171,15 @@ static void settle(struct world *world, int db)
         if (pg->line != truth->recorded_line) {
             continue; /* no route leads there: nobody waits for its commits */
         }
-        uint64_t acked = pg->sync_on ? confirmed_lsn(world, db, i) : pg->lsn;
+        uint64_t acked = acknowledged_lsn(world, db, i);
+        bool all_wait = waits(pg);
+        if (all_wait && pg->in_force_len == 1 &&
+            postgres_confirmed(world, db, i, &pg->in_force[0]) >= truth->acked_lsn) {
+            truth->unwaited = false;
+        }
         if (acked > truth->acked_lsn) {
             truth->acked_lsn = acked;
+            truth->unwaited = truth->unwaited || !all_wait;
         }
     }
 }
@@ -136,11 +198,14 @@ static void tell_primary(struct world *world, int db, int i, struct instance_fac
     const struct database_def *def = &world->def.databases[db];
     struct postgres *pg = &world->pg[db][i];
     fact->sync_commit_on = true;
-    if (pg->sync_on) {
-        int len = snprintf(fact->sync_names, sizeof fact->sync_names, "FIRST %d (", def->sync[0].k);
-        for (int m = 0; m < def->sync[0].members_len; m++) {
-            len += snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len, "%s%s",
-                            m > 0 ? ", " : "", def->instances[def->sync[0].members[m]].name);
+    const struct sync_entry_record *names =
+        pg->in_force_len > 0 ? &pg->in_force[pg->in_force_len - 1] : NULL;
+    if (names != NULL && names->k > 0) {
+        int len = snprintf(fact->sync_names, sizeof fact->sync_names, "%s %d (",
+                           names->first ? "FIRST" : "ANY", names->k);
+        for (int m = 0; m < names->members_len; m++) {
+            len += snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len,
+                            "%s%.24s", m > 0 ? ", " : "", names->members[m]);
         }
         snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len, ")");
     }
@@ -149,7 +214,7 @@ static void tell_primary(struct world *world, int db, int i, struct instance_fac
             struct standby_fact *standby = &fact->standbys[fact->standbys_len++];
             snprintf(standby->name, sizeof standby->name, "%s", def->instances[s].name);
             standby->streaming = true;
-            standby->sync = pg->sync_on && is_member(&def->sync[0], s);
+            standby->sync = names != NULL && is_member(world, db, names, s);
             standby->flush_lsn = world->pg[db][s].lsn;
             standby->replay_lsn = world->pg[db][s].lsn;
         }
@@ -234,7 +299,9 @@ bool postgres_promote(struct world *world, int db, int i, uint32_t timeline, uin
     pg->role = ROLE_PRIMARY;
     pg->timeline += pg->promotion == PROMOTION_SKIPS ? 2 : 1;
     pg->line = world->next_line++;
-    pg->sync_on = false;
+    if (!world->guards[db][i].guarding) {
+        pg->in_force_len = 0;
+    }
     pg->promotions++;
     world->truth[db].newest_line = pg->line;
     world->truth[db].promoted = i;
@@ -249,5 +316,6 @@ void postgres_recorded(struct world *world, int db, const char *node)
         world->pg[db][i].line != truth->recorded_line) {
         truth->recorded_line = world->pg[db][i].line;
         truth->acked_lsn = world->pg[db][i].lsn;
+        truth->unwaited = false;
     }
 }

@@ -251,6 +251,11 @@ static void unlink_it(struct world *world, int db, int i)
     world->pg[db][i].unlinked = true;
 }
 
+static void link_it(struct world *world, int db, int i)
+{
+    world->pg[db][i].unlinked = false;
+}
+
 static void as_standby(struct world *world, int db, int i)
 {
     postgres_crash(world, db, i);
@@ -265,7 +270,7 @@ static void rebuild(struct world *world, int db, int i)
     world->pg[db][i] = *from;
     world->pg[db][i].role = ROLE_STANDBY;
     world->pg[db][i].running = true;
-    world->pg[db][i].sync_on = false;
+    world->pg[db][i].in_force_len = 0;
     world->pg[db][i].promotions = 0;
     world->pg[db][i].promotion = PROMOTION_WORKS;
 }
@@ -276,7 +281,7 @@ static void by_hand(struct world *world, int db, int i)
     world->pg[db][i].role = ROLE_PRIMARY;
     world->pg[db][i].timeline++;
     world->pg[db][i].line = world->next_line++;
-    world->pg[db][i].sync_on = false;
+    world->pg[db][i].in_force_len = 0;
     world->truth[db].split_by_hand = true;
 }
 
@@ -288,7 +293,13 @@ static void by_hand_standby(struct world *world, int db, int i)
 
 static void with_sync(struct world *world, int db, int i)
 {
-    world->pg[db][i].sync_on = true;
+    postgres_set_names(world, db, i, NULL, true);
+}
+
+static void without_sync(struct world *world, int db, int i)
+{
+    static const struct sync_entry_record nobody;
+    postgres_set_names(world, db, i, &nobody, true);
 }
 
 static void other_system(struct world *world, int db, int i)
@@ -302,10 +313,12 @@ static bool do_instances(struct world *world, const struct words *words)
         const char *name;
         void (*act)(struct world *world, int db, int i);
     } acts[] = {
-        {"crash", crash},          {"hang", hang},          {"unhang", unhang},
-        {"unlink", unlink_it},     {"standby", as_standby}, {"rebuild", rebuild},
-        {"fork", by_hand_standby}, {"promote", by_hand},    {"replace", other_system},
-        {"sync", with_sync},
+        {"crash", crash},     {"hang", hang},
+        {"unhang", unhang},   {"unlink", unlink_it},
+        {"link", link_it},    {"standby", as_standby},
+        {"rebuild", rebuild}, {"fork", by_hand_standby},
+        {"promote", by_hand}, {"replace", other_system},
+        {"sync", with_sync},  {"unsync", without_sync},
     };
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
         if (strcmp(acts[i].name, words->at[0]) == 0) {
@@ -418,8 +431,8 @@ static void set_guard(struct world *world, int db, int i)
 
 static bool guard_it(struct world *world, const struct words *words)
 {
-    static const char *const modes[] = {"speaks", "silent", "stuck", NULL};
-    int mode = find_word(modes, 3, words->at[2]);
+    static const char *const modes[] = {"speaks", "silent", "stuck", "unsure", NULL};
+    int mode = find_word(modes, 4, words->at[2]);
     if (mode < 0) {
         return false;
     }
@@ -572,7 +585,10 @@ static bool apply_it(struct world *world, const struct words *words)
     for (int g = 0; g < def->groups_len && strncmp(words->at[1], "automatic=", 10) == 0; g++) {
         def->groups[g].automatic = strcmp(words->at[1] + 10, "yes") == 0;
     }
-    if (strncmp(words->at[1], "max-lag=", 8) == 0 && script_bytes(words->at[1] + 8, &bytes)) {
+    if (strncmp(words->at[1], "sync=", 5) == 0) {
+        known = cluster_set_sync(def, words->at[1] + 5);
+    } else if (strncmp(words->at[1], "max-lag=", 8) == 0 &&
+               script_bytes(words->at[1] + 8, &bytes)) {
         for (int db = 0; db < def->databases_len; db++) {
             def->databases[db].max_lag_bytes = bytes;
         }
@@ -677,16 +693,18 @@ static const struct {
     {"hang", 2, do_instances, "hang INSTANCE: it accepts and never answers"},
     {"unhang", 2, do_instances, "unhang INSTANCE"},
     {"unlink", 2, do_instances, "unlink INSTANCE: it receives no more WAL"},
+    {"link", 2, do_instances, "link INSTANCE: it receives WAL again"},
     {"standby", 2, do_instances, "standby INSTANCE: restarted with standby.signal"},
     {"rebuild", 2, do_instances, "rebuild INSTANCE: a copy of the present primary"},
     {"fork", 2, do_instances, "fork INSTANCE: a standby with a history of its own"},
     {"promote", 2, do_instances, "promote INSTANCE by hand"},
     {"replace", 2, do_instances, "replace INSTANCE: another cluster on its port"},
     {"sync", 2, do_instances, "sync INSTANCE: as primary it waits for the declared standbys"},
+    {"unsync", 2, do_instances, "unsync INSTANCE: somebody empties synchronous_standby_names"},
     {"restart", 4, restart_it, "restart INSTANCE in DURATION"},
     {"power", 3, power_it, "power NODE on|off"},
     {"cause", 3, cause_it, "cause INSTANCE CAUSE: what probes of it find; ok ends it"},
-    {"guard", 3, guard_it, "guard INSTANCE speaks|silent|stuck"},
+    {"guard", 3, guard_it, "guard INSTANCE speaks|silent|stuck|unsure"},
     {"agent", 3, agent_it, "agent NODE works|refuses|hangs|lies|silent [level L] [after DURATION]"},
     {"promotion", 3, promotion_it,
      "promotion INSTANCE works|loses-answer|loses-request|refuses|skips|silent|slow"},
@@ -697,7 +715,8 @@ static const struct {
      "etcd down|up|loses|refuses|slows DURATION|deletes DATABASE|grants DATABASE NODE"},
     {"proxy", 3, proxy_it, "proxy PROXY silent|answers|forgets"},
     {"ask", 4, ask_it, "ask ID failover|pause|resume|confirm-fenced|workflow-... NAME ..."},
-    {"apply", 2, apply_it, "apply automatic=yes|no | max-lag=BYTES: a newer definition"},
+    {"apply", 2, apply_it,
+     "apply automatic=yes|no | max-lag=BYTES | sync=DATABASE:K(NODES): a newer definition"},
 };
 
 bool script_line(struct world *world, const char *line)
@@ -832,6 +851,13 @@ static bool holds_burnt(const struct world *world, const struct words *words)
     return false;
 }
 
+/* sync DB N: so many entries stand in its permit. */
+static bool holds_sync(const struct world *world, const struct words *words)
+{
+    int db = definition_database(&world->def, words->at[1]);
+    return db >= 0 && is_number(words->at[2], world->store.permits[db].value.sync_len);
+}
+
 static bool holds_promotions(const struct world *world, const struct words *words)
 {
     int db = definition_database(&world->def, words->at[1]);
@@ -857,6 +883,8 @@ static bool holds(const struct world *world, const struct words *words)
         return holds_request(world, words);
     } else if (strcmp(what, "burnt") == 0 && two) {
         return holds_burnt(world, words);
+    } else if (strcmp(what, "sync") == 0 && three) {
+        return holds_sync(world, words);
     } else if (strcmp(what, "promotions") == 0 && three) {
         return holds_promotions(world, words);
     } else if (strcmp(what, "leader") == 0 && two) {

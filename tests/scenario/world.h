@@ -130,7 +130,7 @@ struct store {
 
 enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_LIES, AGENT_SILENT };
 
-enum guard_mode_of { GUARD_MODE_SPEAKS, GUARD_MODE_SILENT, GUARD_MODE_STUCK };
+enum guard_mode_of { GUARD_MODE_SPEAKS, GUARD_MODE_SILENT, GUARD_MODE_STUCK, GUARD_MODE_UNSURE };
 
 struct guard { /* of one instance */
     enum guard_mode_of mode;
@@ -141,6 +141,10 @@ struct guard { /* of one instance */
     struct epoch epoch;        /* the latest that it renewed under */
     struct permit_record held; /* as it stood then */
     int64_t stopped_for, cut_for;
+    int64_t sync_permit; /* the permit whose target it is changing PostgreSQL to, or has */
+    uint64_t sync_lsn;   /* of the commit that proves it; 0: not made yet */
+    int64_t sync_for;    /* proven, in that life of PostgreSQL: */
+    uint32_t sync_life;
 };
 
 struct machine {
@@ -172,7 +176,10 @@ struct postgres { /* one instance */
     uint32_t line; /* of history: unique, unlike timelines */
     uint64_t lsn;  /* written, or received */
     uint64_t system_id;
-    bool sync_on;       /* a primary that waits for the declared entries */
+    /* What its backends may go by; the last is what synchronous_standby_names shows. Empty, or k =
+     * 0: a commit waits for nobody. */
+    struct sync_entry_record in_force[SYNC_ENTRIES_MAX + 1];
+    int in_force_len;
     uint64_t lag_bytes; /* a standby stays so far behind */
     bool unlinked;      /* does not receive from the primary */
     uint32_t life;
@@ -184,6 +191,7 @@ struct db_truth {
     uint32_t newest_line;
     uint32_t recorded_line; /* of the recorded primary: what a successor must descend from */
     uint64_t acked_lsn;
+    bool unwaited; /* some of it was acknowledged without waiting: S4 binds its loss, not S3 */
     uint64_t rate_bytes_per_s;
     uint64_t settled_ms;
     bool split_by_hand; /* a person made a second primary: S1 is given up for this database */
@@ -291,6 +299,7 @@ void world_point(struct world *world, const char *format, ...)
 
 /* cluster.c: false with `world->broken` */
 bool cluster_build(struct world *world, char *line);
+bool cluster_set_sync(struct definition *def, char *value); /* "payments:1(a2,a3)" */
 
 /* driver.c */
 void controller_start(struct world *world, int c);
@@ -326,6 +335,12 @@ const struct move_record *store_move(const struct world *world, int db);
 /* postgres.c */
 void postgres_settle(struct world *world); /* replication and commits up to now */
 bool postgres_can_ack(const struct world *world, int db, int i);
+/* Every commit up to there is acknowledged by this entry, or would be; 0: none is. */
+uint64_t postgres_confirmed(const struct world *world, int db, int i,
+                            const struct sync_entry_record *entry);
+/* NULL: it waits for the declared standbys. `alone`: every backend goes by it. */
+void postgres_set_names(struct world *world, int db, int i, const struct sync_entry_record *entry,
+                        bool alone);
 bool postgres_up(const struct world *world, int db,
                  int i); /* its process, on a machine that is on */
 int postgres_upstream(const struct world *world, int db, int i); /* streaming from it now; or -1 */
