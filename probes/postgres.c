@@ -18,9 +18,10 @@
 #include "controller/base/clock.h"
 #include "probes/postgres_words.h"
 
-#define SLOTS        2
-#define STALL_MS     50    /* a timer that comes so late says that we did not run */
-#define STUCK_MAX_MS 60000 /* then the session is cut off, whatever its server does */
+#define SLOTS          2
+#define STALL_MS       50    /* a timer that comes so late says that we did not run */
+#define STUCK_MAX_MS   60000 /* then the session is cut off, whatever its server does */
+#define STALLED_MAX_MS 10000 /* then a write that waits for a standby is cancelled */
 
 enum slot_state {
     SLOT_EMPTY,
@@ -193,6 +194,34 @@ static void finish_stuck_write(struct probe_pg *probe, const char *wait)
     finish(probe, postgres_wait_cause(wait), text);
 }
 
+static void on_cancelled(void *arg, const struct pg_reply *reply)
+{
+    struct slot *slot = arg;
+    slot->state = SLOT_IDLE;
+    if (reply->outcome == PG_LOST || reply->outcome == PG_TIMEOUT) {
+        close_slot(slot);
+    }
+    slot_changed(slot->probe);
+}
+
+/*
+ * A session that is cut off leaves a backend behind that waits until the standby comes, and each
+ * minute another one: so a write that has waited long for a standby is cancelled instead. It
+ * answers with a warning, and is no acknowledgement.
+ */
+static void cancel_stalled(struct slot *slot)
+{
+    struct probe_pg *probe = slot->probe;
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+             " WHERE pid = %d AND wait_event = 'SyncRep'",
+             pg_backend_pid(other(slot)->session));
+    probe->write_began_ms = clock_now_ms(); /* the next cancel not at once */
+    slot->state = SLOT_LOOKING;
+    pg_query(slot->session, sql, STUCK_MAX_MS, on_cancelled, slot);
+}
+
 static void judge_read(struct slot *slot, const char *wait)
 {
     struct probe_pg *probe = slot->probe;
@@ -208,6 +237,10 @@ static void judge_read(struct slot *slot, const char *wait)
     } else if (fact->role == ROLE_STANDBY) {
         finish(probe, CAUSE_OK, "");
     } else if (other(slot)->state == SLOT_WRITING) {
+        if (postgres_wait_cause(wait) == CAUSE_SYNC_STALL &&
+            clock_now_ms() >= probe->write_began_ms + STALLED_MAX_MS) {
+            cancel_stalled(slot);
+        }
         finish_stuck_write(probe, wait);
     } else {
         write_heartbeat(slot);

@@ -11,6 +11,8 @@
  * hung disk. A statement that the server has received but not answered is left running on its
  * session and is not repeated, so that a server in trouble does not collect our backends until it
  * has no connections left; it ends by its answer, by the end of the connection, or after a minute.
+ * One that waits for a synchronous standby is cancelled after ten seconds: that is unknown, and no
+ * acknowledgement.
  *
  * Time:   CLOCK_BOOTTIME milliseconds. A probe ends within deadline_ms, by its own timer; half as
  * much again is granted once when we ourselves did not run at the deadline, so that our stall is

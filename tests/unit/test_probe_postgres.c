@@ -398,6 +398,31 @@ static void a_write_that_waits_for_a_standby_is_a_sync_stall(void **state)
     await_sql(&server, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'failoverd'", "1");
 }
 
+static int heartbeats(void)
+{
+    return atoi(sql(&server, "SELECT coalesce(sum(counter), 0) FROM failover.heartbeat"));
+}
+
+/* Each session that is cut off would leave a backend behind, until no connections are left. What
+ * was cancelled is committed here, and acknowledged by nobody. */
+static void e12_a_write_that_stalls_for_long_is_cancelled_and_leaves_no_backend(void **state)
+{
+    struct watcher *watcher = *state;
+    int before = heartbeats();
+    sql(&server, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    sql(&server, "SELECT pg_reload_conf()");
+    await_sql(&server, "SHOW synchronous_standby_names", "nobody");
+    sql(&server, "CHECKPOINT");
+    watch(watcher, &server, 1500);
+    uint64_t end_ms = clock_now_ms() + 3 * (uint64_t)TEST_MS;
+    while (heartbeats() < before + 2) { /* two of them were cancelled */
+        assert_true(clock_now_ms() < end_ms);
+        assert_cause(watcher, CAUSE_SYNC_STALL);
+        assert_false(watcher->fact.wrote);
+        assert_true(backends() <= 2);
+    }
+}
+
 static void a_cancelled_wait_for_a_standby_is_no_acknowledgement(void **state)
 {
     struct watcher *watcher = *state;
@@ -639,6 +664,7 @@ int main(void)
         server_test(a_path_that_loses_large_packets_has_timed_out),
         server_test(a_held_connection_that_goes_silent_has_timed_out),
         server_test(a_write_that_waits_for_a_standby_is_a_sync_stall),
+        server_test(e12_a_write_that_stalls_for_long_is_cancelled_and_leaves_no_backend),
         server_test(a_cancelled_wait_for_a_standby_is_no_acknowledgement),
         server_test(a_locked_heartbeat_table_is_locked),
         server_test(a_write_that_does_not_end_is_hung),
