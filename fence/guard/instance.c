@@ -392,7 +392,12 @@ static void prove(struct instance *instance)
         instance->stopping = false;
         instance->left[0] = '\0';
         timer_stop(instance->stop_timer);
-        instance->then = THEN_GONE;
+        /* Said at once: until its control file is read it is held down, and a proof waits for no
+         * child. */
+        instance->seen.process = GUARD_PROCESS_NONE;
+        instance->seen.control = GUARD_CONTROL_UNKNOWN;
+        emit(instance, GUARD_EV_GONE);
+        instance->then = THEN_SEEN;
         read_control(instance);
         return;
     }

@@ -54,7 +54,7 @@ check_soon "E1: its death is reported at once, as proven" 5 stopped_by_itself
 since "from the kill to the report in etcd"
 check "E1: the report has the signal" report_shows db1 '.crash | test("signal 9")'
 check "E1: no process is left" nothing_runs db1
-check "E1: it is held down, and asks for a permit" report_shows db1 '(.held | test("by itself")) and .asks_start'
+check_soon "E1: it is held down, and asks for a permit" 5 report_shows db1 '(.held | test("by itself")) and .asks_start'
 starts_again "E1: it starts again under a new permit"
 
 put_config "    on_crash: restart
