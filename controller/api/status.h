@@ -20,13 +20,17 @@
  *
  * A database: name, state, state_help, since_ms, primary (node)|null, site|null, writable (the
  * recorded primary took a write within the probes' freshness), timeline, epoch ("1.7": the store's
- * incarnation, the counter), permit (granted, revoked, none), durability (sync, async, "sync
- * declared, not enforced"), redundancy (standbys that stream now)|null, words ("no redundancy",
- * "redundancy unknown" or ""), loss_now_bytes|null (what a failover now would lose at most), held
- * (why nothing is done, or ""), instances [{node, site, role, last_role, opinion, cause,
- * age_ms|null, since_ms|null, lsn|null, lag_bytes|null, detail}], candidate {node|null, reason,
- * verdicts [{node, passes, reason}]}, move|null {phase, from, fence_node, planned, candidate,
- * forced, parked, estimated_loss_bytes, started, evidence [{kind, node, level, detail, at}]}.
+ * incarnation, the counter), permit (granted, revoked, none), durability (sync, strict, async;
+ * "sync declared, not enforced"; of a guarded primary that waits for fewer: "sync, degraded",
+ * "strict, degraded", "degraded to asynchronous"), sync {declared, target (as
+ * synchronous_standby_names says it, or "nobody"), in_force_at_most (entries; more than one while a
+ * change is not proven), enforced}, redundancy (standbys that stream now)|null, words ("no
+ * redundancy", "redundancy unknown" or ""), loss_now_bytes|null and loss_now (proven, estimated,
+ * unknown): what a failover now would lose, held (why nothing is done, or ""), instances [{node,
+ * site, role, last_role, opinion, cause, age_ms|null, since_ms|null, lsn|null, lag_bytes|null,
+ * detail}], candidate {node|null, reason, verdicts [{node, passes, reason}]}, move|null {phase,
+ * from, fence_node, planned, candidate, forced, parked, estimated_loss_bytes, started, evidence
+ * [{kind, node, level, detail, at}]}.
  */
 #ifndef FAILOVER_API_STATUS_H
 #define FAILOVER_API_STATUS_H

@@ -99,8 +99,8 @@ struct instance_fact {
     bool replay_paused;
     bool replay_idle; /* standby: replay has reached the end of what was received */
     /* The primary's own words on durability. */
-    char sync_names[TEXT_SIZE]; /* synchronous_standby_names */
-    bool sync_commit_on;        /* synchronous_commit is on, remote_apply (or remote_write: no) */
+    char sync_names[SYNC_NAMES_SIZE]; /* synchronous_standby_names */
+    bool sync_commit_on; /* synchronous_commit is on, remote_apply (or remote_write: no) */
     struct standby_fact standbys[FACT_STANDBYS_MAX];
     int standbys_len;
 };

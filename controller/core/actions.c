@@ -910,7 +910,7 @@ void grant(struct core *core, int db)
     char evidence[REASON_SIZE];
     char lsn[32];
     candidate_choose(core, db, true, &choice);
-    bool proven = sync_proves(core, db) && choice.loss_known && choice.loss_bytes == 0;
+    bool proven = core_loss_is_proven(core, db) && choice.loss_known && choice.loss_bytes == 0;
     const struct instance_fact *fact = &d->instances[choice.chosen].fact;
     const char *node = instance_node(core, db, choice.chosen);
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];

@@ -175,7 +175,8 @@ static void review_names(struct core *core, int db, int primary, const struct sy
     bool guarded = is_guarded(core, db);
     bool wrong = !sync->enforced;
     if (guarded) {
-        wrong = sync->k > 0 && !sync_names_match(fact->sync_names, &d->permit);
+        wrong = sync->k > 0 && !sync_names_match(fact->sync_names, &d->permit) &&
+                !sync_names_block(core, db, fact);
         if (fact->asked_ms < sync->since_ms) {
             return; /* older than the permit's entries */
         }

@@ -539,6 +539,9 @@ struct core_check {
 int core_redundancy(const struct core *core, int database);
 /* Each entry that may be in force waits for somebody, and nothing else is in force. */
 bool core_sync_enforced(const struct core *core, int database);
+/* A loss that is known to be 0 rests on them, not on an estimate. In a move: on those of the
+ * replaced primary. */
+bool core_loss_is_proven(const struct core *core, int database);
 /* What commits wait for, in the words of synchronous_standby_names; "nobody". */
 struct sync_view {
     char declared[SYNC_NAMES_SIZE]; /* for the present holder of the permit */

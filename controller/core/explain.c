@@ -86,7 +86,7 @@ static void explain_candidates(const struct core *core, int db, struct explanati
 static void explain_loss(const struct core *core, int db, struct explanation *out)
 {
     struct core_check *check = next_check(out);
-    bool proven = sync_proves(core, db);
+    bool proven = core_loss_is_proven(core, db);
     bool within =
         out->target >= 0 && (proven || (out->loss_known && out->loss_bytes <= out->loss_limit));
     uint64_t seen = core->databases[db].primary_lsn_ms;

@@ -228,12 +228,17 @@ uint64_t steer_states(enum request_kind kind);
 int steer_checks(const struct core *core, int db, enum request_kind kind,
                  struct core_check ret_checks[STEER_CHECKS_MAX]);
 
+/* sync_names.c: it says exactly one of the permit's entries */
+bool sync_names_match(const char *names, const struct permit_record *permit);
+/* It names nobody who is there: every commit waits. A guard closes a primary so, on its way from
+ * one entry to another. */
+bool sync_names_block(const struct core *core, int db, const struct instance_fact *fact);
+
 /* sync.c: what commits wait for */
 const struct sync_entry_record *sync_target(const struct permit_record *permit); /* or NULL */
 void sync_entry_words(const struct sync_entry_record *entry, char *text, size_t size);
 /* Of each of these entries n - k + 1 members must be heard; none: asynchronous. */
 const struct sync_entry_record *sync_counted(const struct core *core, int db, int *ret_len);
-bool sync_proves(const struct core *core, int db);
 void sync_keep(const struct core *core, int db, struct move_record *move);
 bool sync_may_wait(const struct core *core, int db);
 void sync_at_grant(struct core *core, int db);
@@ -310,8 +315,6 @@ int node_instance(const struct core *core, int db, const char *node); /* or -1 *
 const char *instance_node(const struct core *core, int db, int instance);
 void record_burnt(const struct core *core, int db, struct database_record *record,
                   const char *node);
-/* It says exactly one of the permit's entries. */
-bool sync_names_match(const char *names, const struct permit_record *permit);
 bool is_moving(const struct core *core, int db);
 /* The running move, when its record holds evidence and nobody is a new primary yet; else NULL. */
 const struct move_record *proven_move(const struct core *core, int db);

@@ -175,7 +175,7 @@ const struct sync_entry_record *sync_counted(const struct core *core, int db, in
     return permit->sync;
 }
 
-bool sync_proves(const struct core *core, int db)
+bool core_loss_is_proven(const struct core *core, int db)
 {
     int len;
     (void)sync_counted(core, db, &len);
@@ -482,10 +482,11 @@ static void review_guarded(struct core *core, int db, const struct instance_fact
     const struct sync_entry_record *target = sync_target(&d->permit);
     bool enforced = db_record_of(core, db)->sync_enforced;
     bool seen = fact->sync_commit_on && sync_names_match(fact->sync_names, &d->permit);
+    bool blocked = fact->sync_commit_on && sync_names_block(core, db, fact);
     if (fact->asked_ms < d->entries_ms || fact->asked_ms < d->since_ms || target == NULL) {
         return;
     }
-    if (enforced && !seen) {
+    if (enforced && !seen && !blocked) {
         set_enforced(core, db, false,
                      fact->sync_commit_on
                          ? "it is none of the permit's entries; counts as asynchronous"

@@ -132,8 +132,9 @@ static void print_protection(const struct page *page, const json_t *group)
                    member_text(db, "epoch", ""));
         sheet_cell(sheet, TONE_PLAIN, "%lld", member_number(db, "timeline", 0));
         if (node != NULL) {
-            sheet_cell(sheet, TONE_PLAIN, "%s takes over, losing at most %s", node,
-                       show_bytes(member_number(db, "loss_now_bytes", -1), loss));
+            sheet_cell(sheet, TONE_PLAIN, "%s takes over, losing %s (%s)", node,
+                       show_bytes(member_number(db, "loss_now_bytes", -1), loss),
+                       member_text(db, "loss_now", "not told how it is known"));
         } else {
             sheet_cell(sheet, TONE_WARN, "nobody could take over: %s",
                        member_text(candidate, "reason", "?"));

@@ -204,8 +204,8 @@ static void tell_primary(struct world *world, int db, int i, struct instance_fac
         int len = snprintf(fact->sync_names, sizeof fact->sync_names, "%s %d (",
                            names->first ? "FIRST" : "ANY", names->k);
         for (int m = 0; m < names->members_len; m++) {
-            len += snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len,
-                            "%s%.24s", m > 0 ? ", " : "", names->members[m]);
+            len += snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len, "%s%s",
+                            m > 0 ? ", " : "", names->members[m]);
         }
         snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len, ")");
     }

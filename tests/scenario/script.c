@@ -595,7 +595,7 @@ static bool apply_it(struct world *world, const struct words *words)
     } else if (strncmp(words->at[1], "automatic=", 10) != 0) {
         known = false;
     }
-    world_print(world, "ann applies: %s", words->at[1]);
+    world_print(world, "ann applies: %s", words->rest[1]);
     store_apply(world, def);
     free(def);
     return known;

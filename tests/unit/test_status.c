@@ -177,6 +177,29 @@ static void sync_that_postgresql_does_not_enforce_is_said_so(void **state)
     core_take_group(core, &group, 13, core->now_ms);
     render();
     is_text(DB "durability", "sync declared, not enforced");
+    is_text(DB "loss_now", "estimated");
+    group.databases[0].sync_enforced = true;
+    core_take_group(core, &group, 14, core->now_ms);
+    render();
+    is_text(DB "loss_now", "proven");
+    is_number(DB "loss_now_bytes", 0);
+}
+
+static void what_commits_wait_for_is_shown_with_every_entry_that_may_be_in_force(void **state)
+{
+    (void)state;
+    struct permit_record *permit = &core->databases[0].permit;
+    render();
+    is_text(DB "sync.target", "ANY 1 (pay_west)");
+    is_number(DB "sync.in_force_at_most", 1);
+    strcpy(permit->boot, "boot-1");
+    permit->sync[permit->sync_len++] = (struct sync_entry_record){.k = 0};
+    render();
+    is_text(DB "sync.declared", "FIRST 1 (pay_west)");
+    is_text(DB "sync.target", "nobody");
+    is_number(DB "sync.in_force_at_most", 2);
+    is_text(DB "durability", "degraded to asynchronous");
+    is_text(DB "loss_now", "unknown"); /* no guard reports: nobody could be granted a permit */
 }
 
 static void the_candidate_is_the_one_that_the_core_would_choose(void **state)
@@ -436,6 +459,7 @@ int main(void)
         TEST(a_primary_whose_latest_probe_failed_is_not_called_writable),
         TEST(a_primary_without_a_standby_has_no_redundancy),
         TEST(sync_that_postgresql_does_not_enforce_is_said_so),
+        TEST(what_commits_wait_for_is_shown_with_every_entry_that_may_be_in_force),
         TEST(the_candidate_is_the_one_that_the_core_would_choose),
         TEST(a_move_is_shown_with_its_phase_and_evidence),
         TEST(a_pause_and_an_alarm_are_shown_with_who_why_and_since_when),

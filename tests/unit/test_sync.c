@@ -474,6 +474,9 @@ static void names_set_by_hand_are_seen_and_believed_again_only_with_the_proof(vo
     strcpy(fact->sync_names, "ANY 2 (b, c, d)");
     durability_review(&f->core, 0);
     assert_true(record_of(f)->sync_enforced);
+    strcpy(fact->sync_names, "FIRST 1 (\"failover_guard_nobody\")"); /* all commits wait */
+    durability_review(&f->core, 0);
+    assert_true(record_of(f)->sync_enforced);
     strcpy(fact->sync_names, "ANY 1 (b, c, d)");
     db_of(f)->entries_ms = fact->asked_ms + 1; /* older than the entries: says nothing */
     durability_review(&f->core, 0);
@@ -491,6 +494,35 @@ static void names_set_by_hand_are_seen_and_believed_again_only_with_the_proof(vo
     fact->sync_commit_on = true;
     durability_review(&f->core, 0);
     assert_true(record_of(f)->sync_enforced);
+}
+
+static void names_of_strangers_block_only_while_no_stranger_streams(void **state)
+{
+    struct fixture *f = *state;
+    struct instance_fact *fact = &db_of(f)->instances[0].fact;
+    static const struct {
+        const char *names;
+        bool blocks;
+    } rows[] = {{"nobody", true},
+                {"FIRST 1 (nobody)", true},
+                {"ANY 2 (x, \"y z\")", true},
+                {"", false},
+                {"*", false},
+                {"\"*\"", false},
+                {"ANY 1 (nobody, b)", false},
+                {"1 (nobody, *)", false},
+                {"FIRST 0 (nobody)", false},
+                {"FIRST 1 (nobody", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        strcpy(fact->sync_names, rows[i].names);
+        if (sync_names_block(&f->core, 0, fact) != rows[i].blocks) {
+            fail_msg("'%s' %s", rows[i].names, rows[i].blocks ? "blocks" : "does not block");
+        }
+    }
+    strcpy(fact->sync_names, "ANY 1 (archive)");
+    assert_true(sync_names_block(&f->core, 0, fact));
+    strcpy(fact->standbys[2].name, "archive"); /* a receiver of no instance confirms commits */
+    assert_false(sync_names_block(&f->core, 0, fact));
 }
 
 static void entries_are_told_as_postgresql_writes_them(void **state)
@@ -537,6 +569,7 @@ int main(void)
         TEST(adoption_lists_what_may_be_in_force_until_now),
         TEST(a_move_counts_the_replaced_primarys_entries_to_its_end),
         TEST(names_set_by_hand_are_seen_and_believed_again_only_with_the_proof),
+        TEST(names_of_strangers_block_only_while_no_stranger_streams),
         TEST(entries_are_told_as_postgresql_writes_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
