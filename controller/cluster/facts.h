@@ -67,7 +67,8 @@ bool cause_is_failure(enum cause cause);
 enum role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_STANDBY };
 extern const char *const role_names[];
 
-#define FACT_STANDBYS_MAX INSTANCES_MAX
+#define FACT_STANDBYS_MAX                                                                          \
+    16 /* others than ours may receive too: none of ours must be left out for one */
 
 struct standby_fact { /* a row of the primary's pg_stat_replication */
     char name[NAME_SIZE];

@@ -253,7 +253,14 @@ static const struct guard_record *candidate_said(const struct core *core, int db
 bool the_guard_promoted(const struct core *core, int db)
 {
     const struct guard_record *said = candidate_said(core, db);
-    return said != NULL && (said->wrote || sync_may_wait(core, db));
+    return said != NULL && said->wrote;
+}
+
+/* Standbys follow it only once it is the recorded primary: its first write may wait for that. */
+bool the_guard_promoted_and_waits(const struct core *core, int db)
+{
+    const struct guard_record *said = candidate_said(core, db);
+    return said != NULL && !said->wrote && sync_may_wait(core, db);
 }
 
 bool the_guard_forked(const struct core *core, int db)

@@ -73,7 +73,10 @@ static void report(struct world *world, int db, int i)
     said->mode = guard->guarding ? GUARD_GUARDING : GUARD_OBSERVING;
     said->state = up ? GUARD_RUNNING : GUARD_STOPPED;
     said->role = up ? pg->role : ROLE_UNKNOWN;
-    said->wrote = up && pg->role == ROLE_PRIMARY && !pg->hung;
+    if (up && postgres_can_ack(world, db, i)) {
+        guard->wrote_line = pg->line;
+    }
+    said->wrote = up && pg->role == ROLE_PRIMARY && !pg->hung && guard->wrote_line == pg->line;
     said->timeline = pg->timeline;
     said->system_id = pg->system_id;
     said->life = pg->life;

@@ -141,6 +141,7 @@ struct guard { /* of one instance */
     struct epoch epoch;        /* the latest that it renewed under */
     struct permit_record held; /* as it stood then */
     int64_t stopped_for, cut_for;
+    uint32_t wrote_line; /* of history, on which a write of its own was acknowledged */
     int64_t sync_permit; /* the permit whose target it is changing PostgreSQL to, or has */
     uint64_t sync_lsn;   /* of the commit that proves it; 0: not made yet */
     int64_t sync_for;    /* proven, in that life of PostgreSQL: */
