@@ -35,6 +35,7 @@ ip iproute2
 ps procps
 curl curl
 jq jq
+openssl openssl
 '
 
 is_there() {
@@ -79,7 +80,8 @@ build_programs() {
     BUILD=$source/build/release
     say "building"
     log=$(mktemp) || exit 1
-    (cd "$source" && cmake --preset release && cmake --build "$BUILD" --target failoverd failoverctl shop) >"$log" 2>&1 || {
+    (cd "$source" && cmake --preset release &&
+        cmake --build "$BUILD" --target failoverd failoverctl failover-guard shop sandbox-watchdog) >"$log" 2>&1 || {
         tail -n 40 "$log" >&2
         rm -f "$log"
         die "the programs do not build"

@@ -7,10 +7,14 @@
 #     controller_start HOST, ctl ARGUMENTS...
 #     guards_start, guards_adopt   with SHOP_GUARDS=yes: before and after the definition is applied
 #     load_start, load_stop, load_line KIND, shop_audit
+#     near_start           with SHOP_NEAR=yes, before load_start: writers beside the home site's databases
+#     site_cut, site_join, etcd_kill, etcd_again   how it fails as a whole
 
 SHOP_PROFILE=${SHOP_PROFILE:-default}
 SHOP_RATE=${SHOP_RATE:-50}
 SHOP_GUARDS=${SHOP_GUARDS:-} # yes: a failover-guard and a watchdog for each data node
+SHOP_LEVELS=${SHOP_LEVELS:-} # fencing levels of each node, of guard, permit, replication, power; a person always
+SHOP_NEAR=${SHOP_NEAR:-}     # yes: a host of clients that go straight to the home site's databases
 SHOP_NODES=(pay-east pay-west ord-east ord-west)
 SHOP_KINDS=(payment order)
 declare -A SHOP_BMC=([pay-east]=10.77.5.1 [pay-west]=10.77.5.2 [ord-east]=10.77.5.3 [ord-west]=10.77.5.4)
@@ -36,6 +40,7 @@ shop_hosts() {
     world_host client 10.77.4.1
     world_host bmc "${SHOP_BMC[@]}"
     [[ -z $SHOP_GUARDS ]] || world_host watchdogs 10.77.6.1 # outside of the nodes that they watch
+    [[ -z $SHOP_NEAR ]] || world_host near 10.77.4.2
     for node in "${SHOP_NODES[@]}"; do
         SHOP_DEVICES+=("$node=${SHOP_BMC[$node]}")
     done
@@ -134,17 +139,18 @@ shop_build_world() {
 
 # --- the controllers -----------------------------------------------------------------------------------------
 
-# The levels that are seen beside those that run.
-definition_guard() {
-    [[ -z $SHOP_GUARDS ]] || printf '\n      - { name: %s, method: %s }' guard guard time permit replicas replication
+shop_levels() {
+    if [[ -n $SHOP_LEVELS ]]; then
+        printf '%s' "${SHOP_LEVELS//,/ }"
+    else
+        printf '%s' "${SHOP_GUARDS:+guard permit replication }power"
+    fi
 }
 
-definition_node() { # NODE SITE
-    cat <<-END
-	  $1:
-	    site: $2
-	    address: ${HOST_ADDRESS[$1]}
-	    fencing:$(definition_guard)
+definition_level() { # NODE METHOD
+    case $2 in
+    power)
+        cat <<-END
 	      - name: power
 	        method: agent
 	        agent: fence_ipmilan
@@ -159,9 +165,21 @@ definition_node() { # NODE SITE
 	          power_timeout: "3"
 	        secrets: { password: ipmi }
 	        deadline: 15s
-	      - name: person
-	        method: operator
 	END
+        ;;
+    guard) echo '      - { name: guard, method: guard }' ;;
+    permit) echo '      - { name: time, method: permit }' ;;
+    replication) echo '      - { name: replicas, method: replication }' ;;
+    esac
+}
+
+definition_node() { # NODE SITE
+    local level
+    printf '  %s:\n    site: %s\n    address: %s\n    fencing:\n' "$1" "$2" "${HOST_ADDRESS[$1]}"
+    for level in $(shop_levels); do
+        definition_level "$1" "$level"
+    done
+    printf '      - name: person\n        method: operator\n'
 }
 
 definition_database() { # KIND
@@ -288,7 +306,7 @@ controller_start() {
 	  socket: $WORLD/$host/failoverd.sock
 	  group: ${SHOP_SOCKET_GROUP:-root}${api//$'\t'/}
 	END
-    world_spawn "$host" failoverd "$BUILD/failoverd" --config "$WORLD/$host/local.yaml"
+    world_spawn "$host" failoverd "${FAILOVERD:-$BUILD/failoverd}" --config "$WORLD/$host/local.yaml"
 }
 
 # guard_start NODE: a failover-guard there, and the watchdog that ends all of the node when it is not fed.
@@ -319,7 +337,12 @@ guard_start() {
 	  instances:
 	    $database: { data_dir: $WORLD/$node/data, bin_dir: $PG_BIN, socket_dir: $WORLD/$node/socket }
 	END
-    world_spawn "$node" guard "$BUILD/failover-guard" --config "$WORLD/$node/local.yaml"
+    guard_again "$node"
+}
+
+# guard_again NODE: with the configuration that it has; also to start one again that died. GUARD: another program.
+guard_again() {
+    world_spawn "$1" guard "${GUARD:-$BUILD/failover-guard}" --config "$WORLD/$1/local.yaml"
 }
 
 guards_start() {
@@ -356,15 +379,91 @@ ctl() {
     "$BUILD/failoverctl" --socket "$WORLD/ops1/failoverd.sock" --socket "$WORLD/ops2/failoverd.sock" "$@"
 }
 
+# --- how it fails as a whole ---------------------------------------------------------------------------------
+
+# The home site is cut off: what its nodes exchange with etcd, the controllers and the other site is dropped in silence,
+# and so is what anybody asks its power devices. The proxies, the clients and its own nodes still reach it.
+site_cut() {
+    local host far='' devices='' kind
+    for host in etcd1 etcd2 etcd3 ops1 ops2 "${SHOP_AWAY[@]}"; do
+        far+=", ${HOST_ADDRESS[$host]}"
+    done
+    for kind in "${SHOP_KINDS[@]}"; do
+        devices+=", ${SHOP_BMC[${SHOP_HOME[$kind]}]}"
+        site_drop "${SHOP_HOME[$kind]}" "ip saddr { ${far#, } } drop" "ip daddr { ${far#, } } drop" || return 1
+    done
+    site_drop bmc "ip daddr { ${devices#, } } drop" "ip saddr { ${devices#, } } drop"
+}
+
+site_drop() { # HOST RULE-IN RULE-OUT
+    host_exec "$1" nft -f - <<-END
+	table inet site {
+	    chain in { type filter hook input priority 0; $2; }
+	    chain out { type filter hook output priority 0; $3; }
+	}
+	END
+}
+
+site_join() {
+    local host
+    for host in "${SHOP_HOME[@]}" bmc; do
+        host_exec "$host" nft delete table inet site || return 1
+    done
+}
+
+SHOP_ETCD=(etcd1 etcd2 etcd3)
+
+# Every member of etcd dies; their data stay, and etcd_again starts them on it.
+etcd_kill() {
+    local host
+    for host in "${SHOP_ETCD[@]}"; do
+        host_kill "$host"
+    done
+}
+
+etcd_again() {
+    local host
+    for host in "${SHOP_ETCD[@]}"; do
+        etcd_member "$host"
+    done
+}
+
 # --- the load ------------------------------------------------------------------------------------------------
+
+# Clients in the home site itself, with a service of their own that asks its PostgreSQL, and no proxy. Their load is a
+# fifth of the others'.
+near_start() {
+    local kind
+    PGPASSWORD=$(world_secret shop)
+    export PGPASSWORD
+    for kind in "${SHOP_KINDS[@]}"; do
+        world_spawn near "service-$kind" "$BUILD/shop" service --kind "$kind" \
+            --listen "${HOST_ADDRESS[near]}:${SHOP_HTTP_PORT[$kind]}" \
+            --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[${SHOP_HOME[$kind]}]}" 5432)"
+    done
+    unset PGPASSWORD
+    for kind in "${SHOP_KINDS[@]}"; do
+        wait_for "the $kind service beside its database answers" 20 host_exec near curl -sf --noproxy '*' -m 1 -o /dev/null \
+            "http://${HOST_ADDRESS[near]}:${SHOP_HTTP_PORT[$kind]}/health" || return 1
+    done
+}
+
+load_from() { # HOST KIND RATE PROXY-OR-SERVICE...
+    local host=$1 kind=$2 rate=$3 to=() one
+    shift 3
+    for one; do
+        to+=(--url "http://${HOST_ADDRESS[$one]}:${SHOP_HTTP_PORT[$kind]}")
+    done
+    rm -f "$WORLD/$host/$kind.json"
+    world_spawn "$host" "load-$kind" "$BUILD/shop" load --kind "$kind" --rate "$rate" "${to[@]}" \
+        --record "$WORLD/$host/$kind.record" --summary "$WORLD/$host/$kind.json"
+}
 
 load_start() {
     local kind
     for kind in "${SHOP_KINDS[@]}"; do
-        world_spawn client "load-$kind" "$BUILD/shop" load --kind "$kind" --rate "$SHOP_RATE" \
-            --url "http://${HOST_ADDRESS[proxy1]}:${SHOP_HTTP_PORT[$kind]}" \
-            --url "http://${HOST_ADDRESS[proxy2]}:${SHOP_HTTP_PORT[$kind]}" \
-            --record "$WORLD/client/$kind.record" --summary "$WORLD/client/$kind.json"
+        load_from client "$kind" "$SHOP_RATE" proxy1 proxy2
+        [[ -z $SHOP_NEAR ]] || load_from near "$kind" $(((SHOP_RATE + 4) / 5)) near
     done
 }
 
@@ -379,21 +478,26 @@ load_line() {
 }
 
 load_ended() {
-    [[ -s $WORLD/client/payment.json && -s $WORLD/client/order.json ]]
+    local host
+    for host in client ${SHOP_NEAR:+near}; do
+        [[ -s $WORLD/$host/payment.json && -s $WORLD/$host/order.json ]] || return 1
+    done
 }
 
 load_stop() {
-    local kind
+    local kind host
     for kind in "${SHOP_KINDS[@]}"; do
-        kill -TERM "$(host_pid client "load-$kind")"
+        for host in client ${SHOP_NEAR:+near}; do
+            kill -TERM "$(host_pid "$host" "load-$kind")"
+        done
     done
     wait_for "the load has written its summary" 10 load_ended
 }
 
-# shop_audit KIND NODE: is what was acknowledged in the database on that node? JSON.
+# shop_audit KIND NODE [HOST of the load]: is what was acknowledged in the database on that node? JSON.
 shop_audit() {
     local database
     database=$(shop_conninfo "$1" "${HOST_ADDRESS[$2]}" 5432)
     PGPASSWORD=$(world_secret shop) host_exec client "$BUILD/shop" audit --kind "$1" \
-        --record "$WORLD/client/$1.record" --database "$database"
+        --record "$WORLD/${3:-client}/$1.record" --database "$database"
 }

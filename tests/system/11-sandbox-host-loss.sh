@@ -1,5 +1,5 @@
 #!/bin/bash
-# Both primaries' hosts go silent and die under load, and the controllers fail them over.
+# Without guards: both primaries' hosts go silent and die under load, their power is cut, and they are failed over.
 . "$(dirname "$0")/sandbox.bash"
 check_scenario host-loss
 finish
