@@ -19,14 +19,17 @@
 #include "controller/etcd/compactor.h"
 #include "controller/etcd/pager.h"
 
+#define LOOK_EVERY_MS   5000
+#define LOOK_MS         3000
+#define PRUNE_EVERY_MS  600000
+#define PRUNE_FIRST_MS  10000 /* a successor's way is not to be crossed in its first seconds */
+#define PRUNE_MS        3000  /* for one page, one write */
+#define PRUNE_ITEMS_MAX 65536 /* looked at in one round; the rest in the next */
+#define PRUNE_AT_ONCE   30    /* deleted by one write */
+
+#ifndef COMPACT_EVERY_MS /* the build of a test that has no ten minutes to spare has less */
 #define COMPACT_EVERY_MS 60000
-#define LOOK_EVERY_MS    5000
-#define LOOK_MS          3000
-#define PRUNE_EVERY_MS   600000
-#define PRUNE_FIRST_MS   10000 /* a successor's way is not to be crossed in its first seconds */
-#define PRUNE_MS         3000  /* for one page, one write */
-#define PRUNE_ITEMS_MAX  65536 /* looked at in one round; the rest in the next */
-#define PRUNE_AT_ONCE    30    /* deleted by one write */
+#endif
 
 /* ---- history ---- */
 

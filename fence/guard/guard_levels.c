@@ -2,6 +2,11 @@
 
 #include <string.h>
 
+/* Renewals in a permit's time D, so every 1 s or 0.5 s in the profiles. A long test's have more. */
+#ifndef GUARD_RENEWALS
+#define GUARD_RENEWALS 8
+#endif
+
 bool guard_epoch_is(struct epoch a, struct epoch b)
 {
     return epoch_compare(a, b) == 0;
@@ -272,8 +277,8 @@ const char *guard_upstream(const struct guard_core *core)
 
 uint32_t guard_renewal_ms(const struct guard_core *core)
 {
-    uint32_t d_ms = core->permit.d_ms; /* 8 s and 1 s, 4 s and 0.5 s: both profiles */
-    return d_ms >= 400 ? d_ms / 8 : 50;
+    uint32_t interval_ms = core->permit.d_ms / GUARD_RENEWALS;
+    return interval_ms > 50 ? interval_ms : 50;
 }
 
 uint32_t guard_patience_ms(const struct guard_core *core)

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # world.bash - the sandbox's shop as a test's world: sourced by tests that break it in ways that `run` does not.
 #
-#     world_begin                    all parts and both controllers, healthy, with a steady load
+#     world_begin                    all parts and both controllers, healthy, with a steady load; with SHOP_GUARDS=yes
+#                                    a guard and a watchdog on each data node, and every permit renewed
 #     world_finish                   ends it, with the checks that every world must pass
 #     check_soon SENTENCE SECONDS COMMAND...    the command succeeds within that time
 #     status_shows FILTER, shows_alarm KEY WORDS, leader_of, record_shows FILTER, history PREFIX ...
@@ -23,10 +24,15 @@ world_begin() {
     shop_definition
     controller_start ops1
     controller_start ops2
+    [[ -z $SHOP_GUARDS ]] || guards_start || give_up "the guards start"
     wait_for "a controller answers" 30 ctl status || give_up "a controller answers"
     ctl apply --yes --reason "the test's definition" "$WORLD/cluster.yaml" >"$WORLD/apply.log" 2>&1 ||
         give_up "the definition is applied"
     wait_for "the shop is healthy" 40 is_healthy || give_up "the shop is healthy"
+    [[ -z $SHOP_GUARDS ]] || {
+        wait_for "the guards are asked to guard" 30 guards_adopt || give_up "the guards are asked to guard"
+        wait_for "each database is in the strict tier" 30 guards_hold || give_up "each database is in the strict tier"
+    }
     load_start
     wait_for "the load runs" 20 load_runs || give_up "the load runs"
 }
