@@ -75,6 +75,10 @@ static json_t *database_json(const struct core *core, int database)
     json_object_set_new(out, "target", node_json(core, database, found->target));
     json_object_set_new(out, "loss_bytes",
                         found->loss_known ? words_u64(found->loss_bytes) : json_null());
+    json_object_set_new(out, "loss",
+                        json_string(!found->loss_known   ? "unknown"
+                                    : found->loss_proven ? "proven"
+                                                         : "estimated"));
     json_object_set_new(out, "loss_limit_bytes", words_u64(found->loss_limit));
     json_object_set_new(out, "measured", words_text_or_null(found->measured));
     json_object_set_new(out, "times", times_json(found->times));

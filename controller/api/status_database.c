@@ -258,15 +258,6 @@ static void set_durability(json_t *out, const struct core *core, const struct st
     json_object_set_new(out, "words", json_string(words));
 }
 
-/* What a failover now would lose: proven, an estimate of it, or nothing is known. */
-static const char *loss_words(const struct core *core, int database, const struct choice *choice)
-{
-    if (!choice->loss_known) {
-        return "unknown";
-    }
-    return core_loss_is_proven(core, database) ? "proven" : "estimated";
-}
-
 static json_t *instances_json(const struct core *core, const struct status_extra *extra,
                               int database)
 {
@@ -308,7 +299,10 @@ json_t *status_database(const struct core *core, const struct status_extra *extr
     set_durability(out, core, extra, database, primary);
     json_object_set_new(out, "loss_now_bytes",
                         choice.loss_known ? words_u64(choice.loss_bytes) : json_null());
-    json_object_set_new(out, "loss_now", json_string(loss_words(core, database, &choice)));
+    json_object_set_new(out, "loss_now",
+                        json_string(!choice.loss_known   ? "unknown"
+                                    : choice.loss_proven ? "proven"
+                                                         : "estimated"));
     json_object_set_new(out, "held", words_text(db->held));
     json_object_set_new(out, "instances", instances_json(core, extra, database));
     json_object_set_new(out, "candidate", candidate_json(core, database, &choice));

@@ -910,7 +910,6 @@ void grant(struct core *core, int db)
     char evidence[REASON_SIZE];
     char lsn[32];
     candidate_choose(core, db, true, &choice);
-    bool proven = core_loss_is_proven(core, db) && choice.loss_known && choice.loss_bytes == 0;
     const struct instance_fact *fact = &d->instances[choice.chosen].fact;
     const char *node = instance_node(core, db, choice.chosen);
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
@@ -926,8 +925,8 @@ void grant(struct core *core, int db)
                 (unsigned)fact->receive_lsn);
     note(core, NOTE_INFO, "R-C1", db, -1, -1, "%s is chosen: timeline %u, WAL to %s, %s", node,
          fact->timeline, lsn,
-         proven ? "its sync entry proves that nothing acknowledged is lost"
-                : "asynchronous: a loss is possible");
+         choice.loss_proven ? "its sync entry proves that nothing acknowledged is lost"
+                            : "asynchronous: a loss is possible");
     text_format(evidence, sizeof evidence, "%s %s: %.180s", evidence_kind_names[last->kind],
                 last->level, last->detail);
     incident_moved(core, db, node, evidence, choice.loss_bytes);

@@ -269,7 +269,7 @@ void candidate_choose_with(const struct core *core, int db, bool after_fence, ui
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
         judge(core, db, i, after_fence, ret);
     }
-    bool proven = core_loss_is_proven(core, db);
+    bool proven = sync_proves(core, db);
     if (proven && !entries_heard(core, db, ret, ret->reason, sizeof ret->reason)) {
         if (accepted == 0) {
             size_t used = strnlen(ret->reason, sizeof ret->reason);
@@ -287,6 +287,7 @@ void candidate_choose_with(const struct core *core, int db, bool after_fence, ui
         say_why_nobody(core, db, ret);
     } else if (proven) {
         ret->loss_known = true;
+        ret->loss_proven = true;
     } else {
         check_loss(core, db, accepted, ret);
     }

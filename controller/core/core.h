@@ -508,6 +508,7 @@ struct choice {
     uint64_t
         loss_bytes; /* estimated; 0 when sync entries prove that nothing acknowledged is lost */
     bool loss_known;
+    bool loss_proven;         /* known to be 0 by what commits waited for, not by an estimate */
     char reason[REASON_SIZE]; /* why nobody, when chosen is -1 */
     int verdicts_len;
     struct candidate_verdict verdicts[INSTANCES_MAX];
@@ -539,9 +540,6 @@ struct core_check {
 int core_redundancy(const struct core *core, int database);
 /* Each entry that may be in force waits for somebody, and nothing else is in force. */
 bool core_sync_enforced(const struct core *core, int database);
-/* A loss that is known to be 0 rests on them, not on an estimate. In a move: on those of the
- * replaced primary. */
-bool core_loss_is_proven(const struct core *core, int database);
 /* What commits wait for, in the words of synchronous_standby_names; "nobody". */
 struct sync_view {
     char declared[SYNC_NAMES_SIZE]; /* for the present holder of the permit */
@@ -565,7 +563,7 @@ int core_primaries_seen(const struct core *core, int database);
  * would do (plan.c). Pure, and from the code that decides; every check is listed, not only the
  * first that fails.
  */
-#define EXPLAIN_CHECKS_MAX 56
+#define EXPLAIN_CHECKS_MAX 57
 #define PLAN_STEPS_MAX     (DATABASES_MAX * 4)
 
 struct core_time {       /* of a lap, in milliseconds */
@@ -577,8 +575,8 @@ struct explanation {
     int primary;    /* instance, or -1 */
     bool automatic; /* it would be handled without a person */
     char verdict[REASON_SIZE * 2];
-    int target; /* instance, or -1 */
-    bool loss_known;
+    int target;                   /* instance, or -1 */
+    bool loss_known, loss_proven; /* as in a choice */
     uint64_t loss_bytes, loss_limit;
     struct core_time times[LAPS];
     struct core_time total;

@@ -62,6 +62,7 @@ static void explain_candidates(const struct core *core, int db, struct explanati
     candidate_choose(core, db, false, &choice);
     out->target = choice.chosen;
     out->loss_known = choice.loss_known;
+    out->loss_proven = choice.loss_proven;
     out->loss_bytes = choice.loss_bytes;
     out->loss_limit = core->def.databases[db].max_lag_bytes;
     for (int i = 0; i < choice.verdicts_len; i++) {
@@ -86,9 +87,9 @@ static void explain_candidates(const struct core *core, int db, struct explanati
 static void explain_loss(const struct core *core, int db, struct explanation *out)
 {
     struct core_check *check = next_check(out);
-    bool proven = core_loss_is_proven(core, db);
+    bool proven = out->loss_proven;
     bool within =
-        out->target >= 0 && (proven || (out->loss_known && out->loss_bytes <= out->loss_limit));
+        out->target >= 0 && out->loss_known && (proven || out->loss_bytes <= out->loss_limit);
     uint64_t seen = core->databases[db].primary_lsn_ms;
     check_set(check, "loss", within, seen == 0 ? -1 : (int64_t)(core->now_ms - seen), "%s",
               out->target < 0 ? "without a candidate there is nothing to estimate"
@@ -96,15 +97,32 @@ static void explain_loss(const struct core *core, int db, struct explanation *ou
               : out->loss_known
                   ? "asynchronous, or its sync entry is not seen to be enforced: an estimate"
                   : "this controller has never seen the primary's position");
-    if (proven) {
-        check_value(check, "0 bytes");
-    } else if (out->loss_known) {
-        check_value(check, "%llu bytes", (unsigned long long)out->loss_bytes);
-    } else {
+    if (out->target < 0 || !out->loss_known) {
         check_value(check, "unknown");
+    } else {
+        check_value(check, "%llu bytes, %s", (unsigned long long)out->loss_bytes,
+                    proven ? "proven" : "estimated");
     }
     check_limit(check, "%llu bytes", (unsigned long long)out->loss_limit);
     check->informs = true; /* the candidate's check holds it back */
+}
+
+static void explain_sync(const struct core *core, int db, struct explanation *out)
+{
+    struct core_check *check = next_check(out);
+    struct sync_view sync;
+    core_sync(core, db, &sync);
+    bool async = core->def.databases[db].durability == DURABILITY_ASYNC;
+    bool fit = async || (sync.enforced && !sync.degraded && sync.entries == 1);
+    check_set(check, "sync", fit, -1, "%s",
+              async              ? "the definition declares no standbys that commits wait for"
+              : sync.entries > 1 ? "a change is not proven yet: each entry in the permit counts"
+              : sync.degraded    ? "a standby is missing: fewer are waited for"
+              : !sync.enforced   ? "not seen to be enforced: it counts as asynchronous"
+                                 : "commits wait for it, and for nothing else");
+    check_value(check, "%.60s", sync.target);
+    check_limit(check, "%.60s", sync.declared);
+    check->informs = true; /* what it means for a failover is the candidate's check */
 }
 
 static const char *const fencing_words[FENCE_METHODS] = {
@@ -217,6 +235,7 @@ void core_explain(const struct core *core, int db, struct explanation *out)
         }
     }
     explain_candidates(core, db, out);
+    explain_sync(core, db, out);
     explain_loss(core, db, out);
     hold_check(core, db, HOLD_NEIGHBOUR, next_check(out));
     explain_fencing(core, db, out);

@@ -239,6 +239,7 @@ const struct sync_entry_record *sync_target(const struct permit_record *permit);
 void sync_entry_words(const struct sync_entry_record *entry, char *text, size_t size);
 /* Of each of these entries n - k + 1 members must be heard; none: asynchronous. */
 const struct sync_entry_record *sync_counted(const struct core *core, int db, int *ret_len);
+bool sync_proves(const struct core *core, int db);
 void sync_keep(const struct core *core, int db, struct move_record *move);
 bool sync_may_wait(const struct core *core, int db);
 void sync_at_grant(struct core *core, int db);

@@ -175,7 +175,7 @@ const struct sync_entry_record *sync_counted(const struct core *core, int db, in
     return permit->sync;
 }
 
-bool core_loss_is_proven(const struct core *core, int db)
+bool sync_proves(const struct core *core, int db)
 {
     int len;
     (void)sync_counted(core, db, &len);

@@ -70,7 +70,8 @@ static void print_database(const struct page *page, const json_t *db)
     char loss[SHOW_SIZE], limit[SHOW_SIZE];
     bool automatic = member_true(db, "automatic");
     page_print(page, automatic ? TONE_GOOD : TONE_WARN, "%s\n", member_text(db, "verdict", "?"));
-    (void)printf("loss: %s (limit %s)\n", show_bytes(member_number(db, "loss_bytes", -1), loss),
+    (void)printf("loss: %s, %s (limit %s)\n", show_bytes(member_number(db, "loss_bytes", -1), loss),
+                 member_text(db, "loss", "not told how it is known"),
                  show_bytes(member_number(db, "loss_limit_bytes", -1), limit));
     print_times(db);
     print_checks(page, db);

@@ -122,6 +122,7 @@ static void a_healthy_database_is_explained_with_every_check(void **state)
                                         "candidate",
                                         "neighbour",
                                         "loss",
+                                        "sync",
                                         "fencing",
                                         "candidate pay-west",
                                         "witness ops2",
@@ -137,6 +138,11 @@ static void a_healthy_database_is_explained_with_every_check(void **state)
     assert_int_equal(told.target, 1);
     assert_true(told.loss_known);
     assert_int_equal(told.loss_bytes, 0); /* its sync entry is enforced */
+    assert_true(told.loss_proven);
+    assert_string_equal(check("loss")->value, "0 bytes, proven");
+    assert_true(check("sync")->passes);
+    assert_string_equal(check("sync")->limit, "FIRST 1 (pay_west)");
+    assert_string_equal(check("sync")->text, "commits wait for it, and for nothing else");
     /* The shop's nodes are fenced by a person alone. */
     assert_false(told.automatic);
     assert_false(check("fencing")->passes);
