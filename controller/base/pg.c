@@ -412,15 +412,18 @@ static PGconn *start_connection(const struct pg_target *target)
     char port[8];
     snprintf(port, sizeof port, "%u", target->port);
     struct parameters p = {.len = 0};
+    bool whole = target->conninfo != NULL;
     add(&p, target->hostaddr[0] == '/' ? "host" : "hostaddr", target->hostaddr);
     add(&p, "port", port);
-    add(&p, "dbname", target->dbname);
-    add(&p, "user", target->user);
-    add(&p, "password", target->password);
-    /* Secrets come from our own file only, and no other file is read in the loop. */
-    add(&p, "passfile", "/nonexistent");
-    add(&p, "sslmode", target->sslmode != NULL ? target->sslmode : "prefer");
-    add(&p, "sslrootcert", target->sslrootcert);
+    add(&p, "dbname", whole ? target->conninfo : target->dbname);
+    if (!whole) {
+        add(&p, "user", target->user);
+        add(&p, "password", target->password);
+        /* Secrets come from our own file only, and no other file is read in the loop. */
+        add(&p, "passfile", "/nonexistent");
+        add(&p, "sslmode", target->sslmode != NULL ? target->sslmode : "prefer");
+        add(&p, "sslrootcert", target->sslrootcert);
+    }
     add(&p, "gssencmode", "disable");
     add(&p, "application_name",
         target->application_name != NULL ? target->application_name : "failoverd");
@@ -435,7 +438,7 @@ static PGconn *start_connection(const struct pg_target *target)
      * this thread alone: glibc's own function would change them all. */
     bool other = target->peer_uid != 0 && target->hostaddr[0] == '/' && geteuid() == 0 &&
                  syscall(SYS_setresuid, -1, target->peer_uid, -1) == 0;
-    PGconn *connection = PQconnectStartParams(p.keys, p.values, 0);
+    PGconn *connection = PQconnectStartParams(p.keys, p.values, whole ? 1 : 0);
     if (other && syscall(SYS_setresuid, -1, 0, -1) != 0) {
         abort(); /* we could not go on as what we are */
     }

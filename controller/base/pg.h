@@ -35,6 +35,9 @@ struct pg_target {
     const char *sslrootcert;      /* or NULL */
     const char *application_name; /* NULL: failoverd */
     const char *options;          /* libpq "options", or NULL */
+    /* A whole connection string instead of dbname, user, password, sslmode and sslrootcert; NULL:
+     * these. Its host must be numeric as well. */
+    const char *conninfo;
     /* Over a unix socket, the user that the server's peer authentication shall see; 0: we as we
      * are. Needs root. */
     uid_t peer_uid;
