@@ -83,6 +83,9 @@ static const struct key rows[] = {
       .help = "Its private key." },
     { "guard.replication", KEY_TEXT, KEY_FIELD(local_config, guard.replication), .min = 1, .absent = "user=replicator",
       .help = "How a standby logs in at its upstream: all of `primary_conninfo` but host, port and application_name." },
+    { "guard.slot_limit", KEY_SIZE, KEY_FIELD(local_config, guard.slot_limit), .min = 64 << 20, .max = INT64_C(1) << 50,
+      .absent = "16GiB", .help = "How much WAL a primary keeps for a standby that is away (`max_slot_wal_keep_size`): with more it must be "
+      "rebuilt by copy. The disk must have room for it." },
     { "guard.instances", KEY_MAP, KEY_ITEMS(local_config, guard.instances, guard.instances_len), .items_min = 1,
       .help = "The instances here, by their database's name in the definition." },
     { "guard.instances.*.data_dir", KEY_PATH, KEY_FIELD(local_instance_def, data_dir),

@@ -64,6 +64,7 @@ struct local_guard_def {
     char watchdog[LOCAL_PATH_SIZE]; /* "": none */
     char ca[LOCAL_PATH_SIZE], cert[LOCAL_PATH_SIZE], key[LOCAL_PATH_SIZE];
     char replication[URL_SIZE]; /* of primary_conninfo, all but host, port and application_name */
+    uint64_t slot_limit;        /* bytes of WAL that a slot may hold back */
     struct local_instance_def instances[DATABASES_MAX];
     int instances_len;
 };

@@ -114,20 +114,8 @@ static void keep(struct guard_run *run)
 
 /* ---- the included file ---- */
 
-static void quote(const char *text, char *ret_text, size_t size)
-{
-    size_t len = 0;
-    for (; *text != '\0' && len + 3 < size; text++) {
-        if (*text == '\'' || *text == '\\') {
-            ret_text[len++] = *text;
-        }
-        ret_text[len++] = *text;
-    }
-    ret_text[len] = '\0';
-}
-
 static bool find_upstream(const struct guard_run *run, const char *upstream,
-                          char ret_conninfo[CONNINFO_SIZE])
+                          struct instance_conf *conf)
 {
     const struct definition *def = run->daemon->def;
     int db = def != NULL ? definition_database(def, run->def->database) : -1;
@@ -138,30 +126,44 @@ static bool find_upstream(const struct guard_run *run, const char *upstream,
     if (source < 0 || self < 0) {
         return false;
     }
-    snprintf(ret_conninfo, CONNINFO_SIZE,
-             "host=%s port=%u application_name=%s connect_timeout=2 %s", def->nodes[from].address,
-             (unsigned)def->databases[db].instances[source].port,
-             def->databases[db].instances[self].name, run->daemon->local->guard.replication);
+    const char *name = def->databases[db].instances[self].name;
+    conf->port = def->databases[db].instances[source].port;
+    memcpy(conf->address, def->nodes[from].address, sizeof conf->address);
+    guard_slot_name(name, conf->slot);
+    snprintf(conf->conninfo, sizeof conf->conninfo,
+             "host=%s port=%u application_name=%s connect_timeout=2 %s", conf->address,
+             (unsigned)conf->port, name, run->daemon->local->guard.replication);
     return true;
 }
 
-bool guard_conf(const struct guard_run *run, const char *upstream, char ret_conninfo[CONNINFO_SIZE],
-                char ret_conf[CONF_SIZE])
+static void begin_conf(const struct guard_run *run, struct instance_conf *conf)
 {
-    char quoted[2 * CONNINFO_SIZE];
-    ret_conninfo[0] = '\0';
-    if (upstream[0] != '\0' && !find_upstream(run, upstream, ret_conninfo)) {
-        return false;
+    memset(conf, 0, sizeof *conf);
+    conf->slot_limit = run->daemon->local->guard.slot_limit;
+}
+
+/* closed: with the name that nobody bears. false: the definition is not known, or has no such
+ * upstream ("": none is wanted). */
+static bool standby_conf(const struct guard_run *run, const char *upstream, bool closed,
+                         struct instance_conf *conf)
+{
+    begin_conf(run, conf);
+    snprintf(conf->upstream, sizeof conf->upstream, "%s", upstream);
+    conf->says_names = closed;
+    snprintf(conf->names, sizeof conf->names, "%s", closed ? GUARD_SYNC_NOBODY_NAMES : "");
+    return upstream[0] == '\0' || find_upstream(run, upstream, conf);
+}
+
+/* sync: as an accepted renewal says; without a target the names are not ours. */
+static void primary_conf(const struct guard_run *run, const struct guard_sync *sync,
+                         struct instance_conf *conf)
+{
+    const struct sync_entry_record *target = guard_sync_target(sync);
+    begin_conf(run, conf);
+    conf->says_names = target != NULL;
+    if (target != NULL) {
+        guard_sync_names(target, conf->names);
     }
-    quote(ret_conninfo, quoted, sizeof quoted);
-    snprintf(ret_conf, CONF_SIZE,
-             "# Written by failover-guard, again and again: changes are lost.\n"
-             "# upstream: %s\n"
-             "restart_after_crash = off\n"
-             "primary_conninfo = '%s'\n"
-             "primary_slot_name = ''\n",
-             upstream[0] != '\0' ? upstream : "none", quoted);
-    return true;
 }
 
 /* ---- effects ---- */
@@ -202,11 +204,11 @@ static void note(const struct guard_run *run, const struct guard_effect *effect)
              duty_names[effect->to], "detail", effect->text, NULL);
 }
 
-static void follow(struct guard_run *run, const char *upstream)
+static void follow(struct guard_run *run, const char *upstream, bool closed)
 {
-    char conninfo[CONNINFO_SIZE], conf[CONF_SIZE];
-    if (guard_conf(run, upstream, conninfo, conf)) {
-        instance_follow(run->instance, upstream, conninfo, conf);
+    struct instance_conf conf;
+    if (standby_conf(run, upstream, closed, &conf)) {
+        instance_follow(run->instance, &conf);
         return;
     }
     struct guard_event event = guard_event_of(GUARD_EV_UNFOLLOWED);
@@ -214,18 +216,46 @@ static void follow(struct guard_run *run, const char *upstream)
     guard_post(run->daemon, run->index, &event);
 }
 
-static void start_standby(struct guard_run *run, const char *upstream)
+static void start_standby(struct guard_run *run, const char *upstream, bool closed)
 {
-    char conninfo[CONNINFO_SIZE], conf[CONF_SIZE];
-    bool known = guard_conf(run, upstream, conninfo, conf);
-    instance_start(run->instance, false, known ? conf : NULL);
+    struct instance_conf conf;
+    bool known = standby_conf(run, upstream, closed, &conf);
+    instance_start(run->instance, false, known ? &conf : NULL);
+}
+
+/* What is in force on a running primary is changed in steps alone (GUARD_DO_SYNC). */
+static void take_over(struct guard_run *run, const struct guard_core *core)
+{
+    struct instance_conf conf;
+    bool ours = core->kept.known && core->kept.sync.len > 0;
+    primary_conf(run, &core->kept.sync, &conf);
+    instance_take_over(run->instance, core->state == DUTY_PRIMARY && !ours ? &conf : NULL);
+}
+
+static void keep_slots(struct guard_run *run, const struct guard_declared *declared)
+{
+    const struct definition *def = run->daemon->def;
+    int db = def != NULL ? definition_database(def, run->def->database) : -1;
+    char names[INSTANCES_MAX][NAME_SIZE];
+    if (db < 0) {
+        return;
+    }
+    for (int i = 0; i < declared->standbys_len; i++) {
+        int node = definition_node(def, declared->standbys[i]);
+        int instance = node >= 0 ? definition_instance(&def->databases[db], node) : -1;
+        if (instance < 0) {
+            return; /* another definition than these roles are of: the next look knows more */
+        }
+        memcpy(names[i], def->databases[db].instances[instance].name, NAME_SIZE);
+    }
+    instance_keep_slots(run->instance, (const char(*)[NAME_SIZE])names, declared->standbys_len);
 }
 
 static void carry_out(struct guard_run *run, const struct guard_effect *effect)
 {
     struct guard_daemon *d = run->daemon;
     struct guard_core *core = &d->cores[run->index];
-    char conninfo[CONNINFO_SIZE], conf[CONF_SIZE];
+    struct instance_conf conf;
     switch (effect->type) {
     case GUARD_DO_SAVE:
         run->save_version = effect->version;
@@ -234,19 +264,24 @@ static void carry_out(struct guard_run *run, const struct guard_effect *effect)
     case GUARD_DO_KEEP: keep(run); break;
     case GUARD_DO_RENEW: guard_store_renew(run, effect->armed); break;
     case GUARD_DO_ASK: ask_promises(run, effect->round); break;
-    case GUARD_DO_TAKE_OVER:
-        guard_conf(run, "", conninfo, conf);
-        instance_take_over(run->instance, core->state == DUTY_PRIMARY ? conf : NULL);
-        break;
+    case GUARD_DO_TAKE_OVER: take_over(run, core); break;
     case GUARD_DO_START_PRIMARY:
-        guard_conf(run, "", conninfo, conf);
-        instance_start(run->instance, true, conf);
+        primary_conf(run, &core->kept.sync, &conf);
+        instance_start(run->instance, true, &conf);
         break;
-    case GUARD_DO_START_STANDBY: start_standby(run, effect->upstream); break;
-    case GUARD_DO_PROMOTE: instance_promote(run->instance, &core->permit, effect->act_by_ms); break;
+    case GUARD_DO_START_STANDBY: start_standby(run, effect->upstream, effect->closed); break;
+    case GUARD_DO_PROMOTE:
+        primary_conf(run, &core->kept.sync, &conf);
+        instance_promote(run->instance, &core->permit, &conf, effect->act_by_ms);
+        break;
     case GUARD_DO_STOP: instance_stop(run->instance, effect->kill_at_ms); break;
     case GUARD_DO_REST: instance_rest(run->instance); break;
-    case GUARD_DO_FOLLOW: follow(run, effect->upstream); break;
+    case GUARD_DO_FOLLOW: follow(run, effect->upstream, effect->closed); break;
+    case GUARD_DO_SYNC:
+        primary_conf(run, &core->told, &conf);
+        instance_sync(run->instance, &conf, &core->told, effect->round, effect->waits);
+        break;
+    case GUARD_DO_SLOTS: keep_slots(run, &core->declared); break;
     case GUARD_DO_REPORT: run->reported_ms = 0; break; /* once, after the step */
     case GUARD_DO_NOTE: note(run, effect); break;
     default: break;

@@ -32,8 +32,6 @@
 #define GUARD_INBOX_MAX 64
 #define GUARD_REPORT_MS 10000
 #define GUARD_KEY_SIZE  (4 * NAME_SIZE)
-#define CONNINFO_SIZE   768
-#define CONF_SIZE       2048
 
 struct guard_daemon;
 
@@ -124,11 +122,6 @@ void guard_daemon_free(struct guard_daemon *d);
 /* daemon.c, for its other files */
 void guard_post(struct guard_daemon *d, int index, const struct guard_event *event);
 struct guard_event guard_event_of(enum guard_event_type type);
-/* The included file for an upstream ("": none); false: the definition is not known, or has it not.
- */
-bool guard_conf(const struct guard_run *run, const char *upstream, char ret_conninfo[CONNINFO_SIZE],
-                char ret_conf[CONF_SIZE]);
-
 /* store.c */
 void guard_store_start(struct guard_daemon *d);
 void guard_store_stop(struct guard_daemon *d);

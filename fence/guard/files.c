@@ -126,6 +126,9 @@ void files_permit_of_record(const struct permit_record *record, int64_t revision
     };
     memcpy(ret_permit->node, record->node, sizeof ret_permit->node);
     memcpy(ret_permit->boot, record->boot, sizeof ret_permit->boot);
+    ret_permit->sync.revision = revision;
+    ret_permit->sync.len = record->sync_len;
+    memcpy(ret_permit->sync.entries, record->sync, sizeof ret_permit->sync.entries);
     add_promisers(ret_permit, record->promisers, record->promisers_len);
     add_promisers(ret_permit, record->before, record->before_len);
 }
@@ -146,6 +149,8 @@ void files_permit_to_record(const char *database, const struct guard_permit *per
     snprintf(ret_record->database, sizeof ret_record->database, "%s", database);
     memcpy(ret_record->node, permit->node, sizeof ret_record->node);
     memcpy(ret_record->boot, permit->boot, sizeof ret_record->boot);
+    ret_record->sync_len = permit->sync.len;
+    memcpy(ret_record->sync, permit->sync.entries, sizeof ret_record->sync);
     for (int i = 0; i < permit->promisers_len; i++) {
         if (ret_record->promisers_len < PROMISERS_MAX) {
             memcpy(ret_record->promisers[ret_record->promisers_len++], permit->promisers[i],
@@ -247,6 +252,29 @@ int files_read_durable(const char *path, struct guard_durable *ret_durable, stru
 
 /* ---- the boot state ---- */
 
+static json_t *permit_out(const char *database, const struct guard_permit *permit)
+{
+    struct permit_record record;
+    size_t len = 0;
+    files_permit_to_record(database, permit, &record);
+    char *text = permit_record_encode(&record, &len);
+    json_t *object = text != NULL ? json_loadb(text, len, 0, NULL) : NULL;
+    free(text);
+    return object;
+}
+
+static int permit_in(const json_t *object, int64_t revision, struct guard_permit *permit)
+{
+    struct permit_record record;
+    char *text = json_dumps(object, JSON_COMPACT);
+    int result = text != NULL ? permit_record_decode(text, strlen(text), &record, NULL) : -1;
+    free(text);
+    if (result == 0) {
+        files_permit_of_record(&record, revision, permit);
+    }
+    return result;
+}
+
 int files_write_kept(const char *path, const char *database, const char *boot,
                      const struct guard_boot_state *kept, struct err *ret_err)
 {
@@ -255,19 +283,21 @@ int files_write_kept(const char *path, const char *database, const char *boot,
                    ? 0
                    : err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
     }
-    struct permit_record record;
-    size_t len = 0;
-    files_permit_to_record(database, &kept->permit, &record);
-    char *permit = permit_record_encode(&record, &len);
-    json_t *inner = permit != NULL ? json_loadb(permit, len, 0, NULL) : NULL;
-    free(permit);
-    if (inner == NULL) {
+    struct guard_permit accepted = kept->permit; /* for its sync entries alone */
+    accepted.sync = kept->sync;
+    json_t *permit = permit_out(database, &kept->permit);
+    json_t *sync = permit_out(database, &accepted);
+    if (permit == NULL || sync == NULL) {
+        json_decref(permit);
+        json_decref(sync);
         return err_set(ret_err, ERR_SYSTEM, "%s: no memory is left", path);
     }
     return dump(path,
-                json_pack("{s:i, s:s, s:I, s:b, s:I, s:o}", "schema", STATE_SCHEMA, "boot", boot,
-                          "valid_until_ms", (json_int_t)kept->valid_until_ms, "armed", kept->armed,
-                          "revision", (json_int_t)kept->permit.revision, "permit", inner),
+                json_pack("{s:i, s:s, s:I, s:b, s:I, s:o, s:I, s:o, s:I}", "schema", STATE_SCHEMA,
+                          "boot", boot, "valid_until_ms", (json_int_t)kept->valid_until_ms, "armed",
+                          kept->armed, "revision", (json_int_t)kept->permit.revision, "permit",
+                          permit, "sync_revision", (json_int_t)kept->sync.revision, "sync_permit",
+                          sync, "waiting_life", (json_int_t)kept->waiting_life),
                 false, ret_err);
 }
 
@@ -281,19 +311,20 @@ static int decode_kept(const json_t *root, const char *boot, struct guard_boot_s
     kept->valid_until_ms = json_u64(&in, root, "valid_until_ms");
     kept->armed = json_bool(&in, root, "armed");
     int64_t revision = json_i64(&in, root, "revision", 1, INT64_MAX);
-    const json_t *inner = json_object_at(&in, root, "permit");
-    if (json_in_done(&in, NULL) < 0 || strcmp(of_boot, boot) != 0) {
+    const json_t *permit = json_object_at(&in, root, "permit");
+    /* A guard before this one wrote none: then nothing is known to have been accepted. */
+    const json_t *sync = json_object_get(root, "sync_permit");
+    int64_t sync_revision = sync != NULL ? json_i64(&in, root, "sync_revision", 0, INT64_MAX) : 0;
+    struct guard_permit accepted = {.known = false};
+    if (json_in_done(&in, NULL) < 0 || strcmp(of_boot, boot) != 0 ||
+        permit_in(permit, revision, &kept->permit) < 0 ||
+        (sync != NULL && permit_in(sync, sync_revision, &accepted) < 0)) {
         return -1;
     }
-    struct permit_record record;
-    char *text = json_dumps(inner, JSON_COMPACT);
-    int result = text != NULL ? permit_record_decode(text, strlen(text), &record, NULL) : -1;
-    free(text);
-    if (result == 0) {
-        files_permit_of_record(&record, revision, &kept->permit);
-        kept->known = true;
-    }
-    return result;
+    kept->sync = accepted.sync;
+    kept->waiting_life = json_integer_value(json_object_get(root, "waiting_life"));
+    kept->known = true;
+    return 0;
 }
 
 void files_read_kept(const char *path, const char *boot, struct guard_boot_state *ret_kept)

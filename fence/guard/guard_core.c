@@ -126,6 +126,7 @@ static void take_event(struct guard_core *core, const struct guard_event *event)
     case GUARD_EV_FOLLOWED:
         core->follow_out = false;
         core->applied_known = true;
+        core->applied_closed = event->closed;
         snprintf(core->applied, sizeof core->applied, "%s", event->upstream);
         break;
     case GUARD_EV_UNFOLLOWED: core->follow_out = false; break;
@@ -234,6 +235,14 @@ uint64_t guard_deadline_ms(const struct guard_core *core)
     }
     if (core->follow_again_ms > core->now_ms) {
         earlier(&deadline_ms, core->follow_again_ms);
+    }
+    if (core->state == DUTY_PRIMARY) {
+        bool waits = core->told.revision != 0 && !core->sync_out && !guard_sync_is_up(core);
+        earlier(&deadline_ms, waits ? core->sync_again_ms : GUARD_NEVER);
+    }
+    if (core->state == DUTY_PRIMARY || core->state == DUTY_STANDBY) {
+        earlier(&deadline_ms,
+                core->slots_again_ms > core->now_ms ? core->slots_again_ms : GUARD_NEVER);
     }
     if (core->state == DUTY_DOWN && core->crash[0] != '\0') {
         uint64_t again_ms = core->crash_ms + GUARD_LOOK_MS;

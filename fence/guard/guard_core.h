@@ -19,6 +19,8 @@
  *      and begins nothing.
  *   5. What is stored is stored before it is acted upon or reported: the highest epoch, the highest
  *      revision of the declared roles, a spent epoch, a standby's cut.
+ *   6. What commits wait for is changed only to the target of a permit under which a renewal was
+ *      accepted. It counts as proven for one life of PostgreSQL, and until anything differs.
  */
 #ifndef FAILOVER_GUARD_CORE_H
 #define FAILOVER_GUARD_CORE_H
@@ -28,6 +30,7 @@
 
 #include "controller/cluster/facts.h"
 #include "controller/cluster/records.h"
+#include "fence/guard/guard_sync.h"
 
 #define GUARD_PROMISERS_MAX (2 * PROMISERS_MAX)
 #define GUARD_EFFECTS_MAX   64
@@ -68,6 +71,7 @@ struct guard_permit {
     uint32_t d_ms, w_ms, k_ms;
     char promisers[GUARD_PROMISERS_MAX][NAME_SIZE]; /* of both lists, each once: all are needed */
     int promisers_len;
+    struct guard_sync sync; /* its entries; their revision is the document's */
 };
 
 /* On disk, written before what it says is acted upon. */
@@ -89,6 +93,8 @@ struct guard_boot_state {
     struct guard_permit permit; /* last renewed under */
     uint64_t valid_until_ms;    /* t_send + D */
     bool armed;                 /* the last accepted renewal said so */
+    struct guard_sync sync;     /* of the last accepted renewal's document; revision 0: none yet */
+    int64_t waiting_life;       /* in which every commit is proven to wait for somebody; 0: none */
 };
 
 enum guard_process { GUARD_PROCESS_UNKNOWN, GUARD_PROCESS_NONE, GUARD_PROCESS_RUNNING };
@@ -131,7 +137,9 @@ struct guard_seen { /* the drivers' latest observation; levels, not edges */
     X(GUARD_EV_FOLLOWED, "followed") /* the upstream was set and taken up: upstream; for "" the    \
                                         receiver is gone */                                        \
     X(GUARD_EV_UNFOLLOWED, "not followed") /* it could not be set, or is not proven: text */       \
-    X(GUARD_EV_POLICY, "policy")           /* policy */
+    X(GUARD_EV_SYNCED, "enforced") /* round: the target is proven to be enforced, in seen.life */  \
+    X(GUARD_EV_UNSYNCED, "not enforced") /* round, or 0: what was proven is no more: text */       \
+    X(GUARD_EV_POLICY, "policy")         /* policy */
 
 enum guard_event_type {
 #define X(id, name) id,
@@ -156,6 +164,8 @@ struct guard_declared {
     char upstream[NAME_SIZE];
     uint64_t
         fork_lsn; /* where the recorded history left the timeline of this instance; 0: unknown */
+    char standbys[INSTANCES_MAX][NAME_SIZE]; /* the nodes that are to receive from this one */
+    int standbys_len;
 };
 
 struct guard_event {
@@ -173,6 +183,7 @@ struct guard_event {
     struct guard_declared declared;
     struct guard_policy policy;
     char upstream[NAME_SIZE];
+    bool closed; /* FOLLOWED: with the name that nobody bears */
     char text[GUARD_TEXT_SIZE];
 };
 
@@ -187,7 +198,9 @@ struct guard_event {
     X(GUARD_DO_PROMOTE, "promote")                /* as the permit says, before act_by_ms */       \
     X(GUARD_DO_STOP, "stop")                      /* SIGKILL to the whole cgroup at kill_at_ms */  \
     X(GUARD_DO_REST, "put standby.signal back")                                                    \
-    X(GUARD_DO_FOLLOW, "follow") /* upstream; "": nobody */                                        \
+    X(GUARD_DO_FOLLOW, "follow") /* upstream; "": nobody; closed */                                \
+    X(GUARD_DO_SYNC, "enforce")  /* core->told, and prove it as round; waits */                    \
+    X(GUARD_DO_SLOTS, "slots")   /* core->declared.standbys */                                     \
     X(GUARD_DO_REPORT, "report")                                                                   \
     X(GUARD_DO_NOTE, "note") /* rule, from, to, text */
 
@@ -207,6 +220,8 @@ struct guard_effect {
     uint64_t kill_at_ms;
     uint64_t act_by_ms;
     char upstream[NAME_SIZE];
+    bool closed;      /* with the name that nobody bears, so that it cannot acknowledge anything */
+    bool waits;       /* commits are known to wait for somebody already */
     const char *rule; /* its id and its sentence */
     const char *why;
     enum duty from, to;
@@ -263,9 +278,18 @@ struct guard_core {
     bool promote_out;
     uint64_t promote_again_ms;
     char applied[NAME_SIZE]; /* the upstream that its configuration names */
+    bool applied_closed;     /* and whether it names nobody to wait for */
     bool applied_known, follow_out;
     uint64_t follow_again_ms;
     int64_t cut_out; /* the revocation for which a cut is under way */
+
+    struct guard_sync told; /* what PostgreSQL was told to enforce; revision 0: nothing yet */
+    bool sync_out;
+    uint32_t sync_round;
+    uint64_t sync_again_ms;
+    int64_t proven_life;    /* in which told is proven; 0: it is not */
+    int64_t slots_revision; /* of the roles that slots were made for */
+    uint64_t slots_again_ms;
 
     struct guard_effects *effects; /* during guard_step only, as is the event */
     const struct guard_event *event;
@@ -300,6 +324,7 @@ int64_t guard_stopped_for(const struct guard_core *core);     /* 0: none */
 int64_t guard_cut_for(const struct guard_core *core);         /* 0: none */
 int64_t guard_obeyed_revision(const struct guard_core *core); /* that is stored */
 bool guard_asks_start(const struct guard_core *core);
+int64_t guard_sync_for(const struct guard_core *core); /* 0: none */
 /* Why a stopped instance is not started, in words; "" when it is not held. */
 const char *guard_held(const struct guard_core *core);
 

@@ -248,6 +248,20 @@ int64_t guard_obeyed_revision(const struct guard_core *core)
     return core->obeyed_saved;
 }
 
+bool guard_sync_is_up(const struct guard_core *core)
+{
+    return core->proven_life != 0 && core->proven_life == core->seen.life;
+}
+
+int64_t guard_sync_for(const struct guard_core *core)
+{
+    const struct guard_sync *accepted = &core->kept.sync;
+    return core->state == DUTY_PRIMARY && core->kept.known && accepted->len > 0 &&
+                   guard_sync_is_up(core) && guard_sync_same_target(&core->told, accepted)
+               ? accepted->revision
+               : 0;
+}
+
 bool guard_asks_start(const struct guard_core *core)
 {
     return core->durable.guarding && core->state == DUTY_DOWN && guard_is_former_primary(core) &&
@@ -271,6 +285,11 @@ const char *guard_upstream(const struct guard_core *core)
 {
     bool itself = strcmp(core->durable.upstream, core->node) == 0;
     return is_cut(core) || itself ? "" : core->durable.upstream;
+}
+
+bool guard_closes(const struct guard_core *core)
+{
+    return core->permit.known && core->permit.sync.len > 0;
 }
 
 /* ---- times ---- */

@@ -12,6 +12,8 @@
 #define GUARD_CRASHES  3    /* under one epoch: more restarts would be a loop */
 #define GUARD_LOOK_MS  2000 /* how long an unpermitted primary may wait for the first permit */
 #define GUARD_AGAIN_MS 200  /* between two tries of what did not work */
+#define GUARD_PROVE_MS 1000 /* between two tries of a proof */
+#define GUARD_SLOTS_MS 10000
 
 typedef bool (*guard_when)(const struct guard_core *core);
 typedef void (*guard_act)(struct guard_core *core);
@@ -51,6 +53,9 @@ bool guard_is_at_or_below_fork(const struct guard_core *core);
 bool guard_is_blind(const struct guard_core *core);
 /* The upstream that a standby shall have now: "" while it is cut. */
 const char *guard_upstream(const struct guard_core *core);
+/* A standby's own commits, should it ever make any, shall wait for nobody that there is. */
+bool guard_closes(const struct guard_core *core);
+bool guard_sync_is_up(const struct guard_core *core); /* told is proven in this life */
 uint32_t guard_renewal_ms(const struct guard_core *core);
 uint32_t guard_patience_ms(const struct guard_core *core); /* (D - W) / 4 */
 const struct guard_permit *guard_terms(const struct guard_core *core);

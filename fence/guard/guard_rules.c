@@ -208,12 +208,40 @@ static bool upstream_differs(const struct guard_core *core)
     return core->durable.guarding && !core->follow_out && guard_is_saved(core) &&
            core->now_ms >= core->follow_again_ms && core->cut_out <= core->durable.cut_for &&
            core->durable.declared == ROLE_STANDBY &&
-           (!core->applied_known || strcmp(core->applied, guard_upstream(core)) != 0);
+           (!core->applied_known || core->applied_closed != guard_closes(core) ||
+            strcmp(core->applied, guard_upstream(core)) != 0);
 }
 
 static bool the_cut_is_done(const struct guard_core *core)
 {
     return core->event->upstream[0] == '\0' && core->cut_out > core->durable.cut_for;
+}
+
+/* A new target ends the proof of the one before it: nobody waits for a standby that is given up. */
+static bool target_must_be_proven(const struct guard_core *core)
+{
+    if (!says_primary(core) || core->seen.life == 0 || !core->kept.known ||
+        core->kept.sync.revision == 0) {
+        return false;
+    }
+    if (!guard_sync_same_target(&core->told, &core->kept.sync)) {
+        return true;
+    }
+    return core->told.revision != 0 && !core->sync_out && !guard_sync_is_up(core) &&
+           core->now_ms >= core->sync_again_ms;
+}
+
+static bool proof_is_of_the_target(const struct guard_core *core)
+{
+    return core->sync_out && core->event->round == core->sync_round;
+}
+
+static bool slots_are_due(const struct guard_core *core)
+{
+    return something_runs(core) && core->seen.role != ROLE_UNKNOWN &&
+           core->declared.revision != 0 && core->obeyed_saved >= core->declared.revision &&
+           (core->slots_revision != core->declared.revision ||
+            core->now_ms >= core->slots_again_ms);
 }
 
 /* ---- acts ---- */
@@ -294,8 +322,16 @@ static void rest(struct guard_core *core)
     core->renewal_out = false;
     core->renewal_sent_ms = 0;
     core->unanswered_ms = 0;
+    core->told.revision = 0;
+    core->told.len = 0;
+    core->sync_out = false;
+    core->proven_life = 0;
+    core->slots_revision = 0;
     if (core->kept.known) {
         core->kept.known = false;
+        core->kept.sync.revision = 0;
+        core->kept.sync.len = 0;
+        core->kept.waiting_life = 0;
         guard_effect(core, GUARD_DO_KEEP);
     }
     guard_effect(core, GUARD_DO_REST);
@@ -390,6 +426,8 @@ static void start_standby(struct guard_core *core)
     struct guard_effect *effect = guard_effect(core, GUARD_DO_START_STANDBY);
     snprintf(effect->upstream, sizeof effect->upstream, "%s", guard_upstream(core));
     snprintf(core->applied, sizeof core->applied, "%s", guard_upstream(core));
+    effect->closed = guard_closes(core);
+    core->applied_closed = effect->closed;
     core->applied_known = true;
     report(core);
 }
@@ -467,6 +505,7 @@ static void renew(struct guard_core *core)
 static void take_time(struct guard_core *core)
 {
     bool first = core->renewed_revision != core->renewal_out_permit.revision;
+    core->kept.sync = core->renewal_out_permit.sync;
     uint64_t until_ms = core->event->sent_ms + core->renewal_out_permit.d_ms;
     bool same = core->kept.known && core->kept.permit.revision == core->permit.revision;
     if (same && core->kept.valid_until_ms > until_ms) {
@@ -520,6 +559,7 @@ static void follow(struct guard_core *core, const char *upstream)
 {
     struct guard_effect *effect = guard_effect(core, GUARD_DO_FOLLOW);
     snprintf(effect->upstream, sizeof effect->upstream, "%s", upstream);
+    effect->closed = guard_closes(core);
     core->follow_out = true;
     core->follow_again_ms = core->now_ms + GUARD_AGAIN_MS;
 }
@@ -542,6 +582,58 @@ static void record_cut(struct guard_core *core)
     core->durable.cut_for = core->cut_out;
     save(core);
     report(core);
+}
+
+static void enforce(struct guard_core *core)
+{
+    core->told = core->kept.sync;
+    core->proven_life = 0;
+    core->sync_out = true;
+    core->sync_round++;
+    struct guard_effect *effect = guard_effect(core, GUARD_DO_SYNC);
+    effect->round = core->sync_round;
+    effect->waits = core->kept.waiting_life == core->seen.life;
+    report(core);
+}
+
+/* So that a guard that returns need not ask for a checkpoint. */
+static void keep_waiting(struct guard_core *core, int64_t life)
+{
+    if (core->kept.waiting_life != life) {
+        core->kept.waiting_life = life;
+        guard_effect(core, GUARD_DO_KEEP);
+    }
+}
+
+static void take_proof(struct guard_core *core)
+{
+    const struct sync_entry_record *target = guard_sync_target(&core->told);
+    core->sync_out = false;
+    core->proven_life = core->seen.life;
+    keep_waiting(core, target != NULL && target->k > 0 ? core->seen.life : 0);
+    report(core);
+}
+
+static void drop_proof(struct guard_core *core)
+{
+    bool of_this_round = core->event->round == core->sync_round;
+    if (!of_this_round && (core->sync_out || core->event->round != 0)) {
+        return; /* the proof under way finds out by itself */
+    }
+    if (!of_this_round) {
+        keep_waiting(core, 0); /* something else was shown */
+    }
+    core->sync_out = false;
+    core->proven_life = 0;
+    core->sync_again_ms = core->now_ms + GUARD_PROVE_MS;
+    report(core);
+}
+
+static void keep_slots(struct guard_core *core)
+{
+    core->slots_revision = core->declared.revision;
+    core->slots_again_ms = core->now_ms + GUARD_SLOTS_MS;
+    guard_effect(core, GUARD_DO_SLOTS);
 }
 
 /* ---- the table ---- */
@@ -602,6 +694,12 @@ static const struct guard_rule rules[] = {
   { "R-G61", STANDING|IN(DOWN), NOW,                  WHEN(revocation_of_the_primary_is_new), GUARD_STAY,  ACT(cut),                  "its primary's permit is revoked: it stops receiving from it" },
   { "R-G62", STANDING|IN(DOWN), NOW,                  WHEN(cut_must_be_repeated),         GUARD_STAY,      ACT(cut),                  "the cut has not been proven yet" },
   { "R-G63", IN(STANDBY),       NOW,                  WHEN(upstream_differs),             GUARD_STAY,      ACT(follow_declared),      "it follows the upstream that is declared" },
+  /* what commits wait for */
+  { "R-G64", IN(PRIMARY),       GUARD_EV_SYNCED,      WHEN(proof_is_of_the_target),       GUARD_STAY,      ACT(take_proof),           "what commits wait for is proven: it is reported for the permit that says it" },
+  { "R-G65", IN(PRIMARY),       GUARD_EV_SYNCED,      WHEN(always),                       GUARD_STAY,      ACT(nothing),              "a proof of what was wanted before is not used" },
+  { "R-G66", IN(PRIMARY),       GUARD_EV_UNSYNCED,    WHEN(always),                       GUARD_STAY,      ACT(drop_proof),           "unknown is no proof: it is tried again, and nothing is given up meanwhile" },
+  { "R-G67", IN(PRIMARY),       NOW,                  WHEN(target_must_be_proven),        GUARD_STAY,      ACT(enforce),              "commits wait for what the permit says, from an accepted renewal on" },
+  { "R-G68", IN(PRIMARY)|IN(STANDBY), NOW,                  WHEN(slots_are_due),                GUARD_STAY,      ACT(keep_slots),           "each declared standby has a slot, and nobody else has one of ours" },
 };
 /* clang-format on */
 
@@ -655,6 +753,8 @@ const char *guard_ignored(enum duty state, enum guard_event_type on)
                                                              : NULL;
     case GUARD_EV_PROMOTED:
     case GUARD_EV_UNPROMOTED: return state == DUTY_PROMOTING ? NULL : "no promotion is under way";
+    case GUARD_EV_SYNCED:
+    case GUARD_EV_UNSYNCED: return state == DUTY_PRIMARY ? NULL : "it is no primary any more";
     case GUARD_EV_FOLLOWED:
         return state == DUTY_STANDBY || state == DUTY_STARTING || state == DUTY_DOWN
                    ? NULL

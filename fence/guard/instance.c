@@ -34,6 +34,8 @@
 #include "fence/guard/control.h"
 #include "fence/guard/files.h"
 #include "fence/guard/processes.h"
+#include "fence/guard/slots.h"
+#include "fence/guard/sync.h"
 #include "probes/postgres.h"
 
 #define LOOK_MS        1000
@@ -46,8 +48,10 @@
 #define FOLLOW_LOOK_MS 40
 #define CUT_LOOKS      3 /* in a row without a receiver: one may be between two connections */
 #define PROMOTE_MS     30000
-#define CONF_MAX       2048
+#define CONF_MAX       4096
 #define GROUPS_ROOM    64
+#define SLOT_ASK_MS    2000
+#define SLOT_LOOK_MS   10000
 
 enum job_kind { JOB_NONE, JOB_REST, JOB_CONF };
 
@@ -58,6 +62,8 @@ struct job { /* of a worker thread; owns what it needs, outlives the instance if
     char data_dir[LOCAL_PATH_SIZE];
     char path[LOCAL_PATH_SIZE];
     char text[CONF_MAX];
+    char before[CONF_MAX]; /* what it held; "": nothing, or too much */
+    bool for_sync, somebody;
     uid_t uid;
     gid_t gid;
     struct err err;
@@ -100,19 +106,38 @@ struct instance {
 
     struct job *job;
     bool rest_wanted, conf_wanted, start_wanted, start_primary, reload_wanted;
-    char conf[CONF_MAX];
+    struct instance_conf conf;
+    char on_disk[CONF_MAX]; /* the included file, as this guard wrote it; "": it has not */
+    bool somebody;          /* it names somebody to wait for, or the name that nobody bears */
+    bool waits;             /* in this life every commit is known to wait for somebody */
 
     bool follow_wanted; /* after the file is written */
     bool following;
     bool checking; /* only that the file is included */
-    char upstream[NAME_SIZE];
-    char conninfo[CONF_MAX];
     uint64_t follow_by_ms;
     int cut_looks;
     struct pg_session *follow_session;
     struct timer *follow_timer;
 
     struct promote *promote;
+    struct promote_order order; /* that waits for the file */
+
+    struct sync *sync;
+    enum { SYNC_FOR_PROOF, SYNC_FOR_STANDBY, SYNC_FOR_PROMOTION } sync_for;
+    bool sync_file_wanted;
+    enum sync_file sync_file;
+    char before[CONF_MAX];
+    bool before_known;
+    uint32_t sync_round;
+    char unproven[GUARD_TEXT_SIZE]; /* as last said */
+    char proven[SYNC_NAMES_SIZE];   /* what every session has to show since then; "": nothing */
+    uint64_t proven_ms;
+
+    struct slots *slots;
+    struct timer *slot_timer;
+    bool slot_named; /* in the included file */
+
+    char complaints[2][TEXT_SIZE * 2]; /* of the file, of the names in force */
 };
 
 static void advance(struct instance *instance);
@@ -146,6 +171,17 @@ word(struct instance *instance, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     instance->params.on_word(instance->params.arg, text);
+}
+
+enum { COMPLAINT_FILE, COMPLAINT_NAMES };
+
+static void complain(struct instance *instance, int of, const char *text)
+{
+    char(*complaints)[TEXT_SIZE * 2] = instance->complaints;
+    snprintf(complaints[of], sizeof complaints[of], "%s", text);
+    instance->params.on_complaint(instance->params.arg, complaints[COMPLAINT_FILE][0] != '\0'
+                                                            ? complaints[COMPLAINT_FILE]
+                                                            : complaints[COMPLAINT_NAMES]);
 }
 
 /* ---- pg_controldata ---- */
@@ -208,6 +244,11 @@ static void forget_process(struct instance *instance)
     instance->seen.life = 0;
     instance->seen.receiving = false;
     instance->wrote_ms = 0;
+    instance->waits = false;
+    instance->proven[0] = '\0';
+    instance->sync_file_wanted = false;
+    sync_cancel(instance->sync);
+    timer_stop(instance->slot_timer);
     instance->fact.answered = false;
     instance->fact.role = ROLE_UNKNOWN;
     if (instance->probe != NULL) {
@@ -293,6 +334,22 @@ static struct pg_target target_of(const struct instance *instance)
                               .peer_uid = instance->uid};
 }
 
+/* Somebody else has changed what commits wait for. A look that began before the proof saw what was
+ * before. */
+static void compare_names(struct instance *instance, const struct instance_fact *fact)
+{
+    if (instance->proven[0] == '\0' || !fact->answered || fact->asked_ms <= instance->proven_ms ||
+        strncmp(fact->sync_names, instance->proven, sizeof fact->sync_names - 1) == 0) {
+        return;
+    }
+    char text[GUARD_TEXT_SIZE];
+    snprintf(text, sizeof text, "synchronous_standby_names is now '%.120s'", fact->sync_names);
+    word(instance, "%s", text);
+    instance->proven[0] = '\0';
+    instance->waits = false;
+    emit_text(instance, GUARD_EV_UNSYNCED, text);
+}
+
 static void on_fact(void *arg, const struct instance_fact *fact)
 {
     struct instance *instance = arg;
@@ -309,6 +366,7 @@ static void on_fact(void *arg, const struct instance_fact *fact)
     }
     if (!instance->stopping) {
         emit(instance, GUARD_EV_SEEN);
+        compare_names(instance, fact);
     }
     advance(instance);
     schedule_look(instance, instance->look_ms);
@@ -449,6 +507,8 @@ void instance_stop(struct instance *instance, uint64_t kill_at_ms)
 {
     uint64_t now_ms = clock_now_ms();
     instance->start_wanted = false;
+    instance->sync_file_wanted = false;
+    sync_cancel(instance->sync);
     if (instance->stopping && kill_at_ms >= instance->kill_at_ms) {
         return;
     }
@@ -489,10 +549,49 @@ static void work_job(uv_work_t *work)
         job->failed = files_rest(job->data_dir, job->uid, job->gid, &job->err) < 0;
         return;
     }
+    bool missing;
+    if (files_read(job->path, job->before, sizeof job->before, &missing, NULL) < 0) {
+        job->before[0] = '\0';
+    }
     job->failed = files_write(job->path, job->text, 0600, true, &job->err) < 0;
     if (!job->failed && chown(job->path, job->uid, job->gid) < 0) {
         err_set(&job->err, ERR_SYSTEM, "%s: %s", job->path, strerror(errno));
         job->failed = true;
+    }
+}
+
+static void conf_failed(struct instance *instance, const char *text)
+{
+    bool starts = instance->start_wanted;
+    instance->on_disk[0] = '\0';
+    instance->start_wanted = false; /* nothing starts with another configuration */
+    if (instance->follow_wanted) {
+        instance->follow_wanted = false;
+        emit_text(instance, GUARD_EV_UNFOLLOWED, text);
+    } else if (starts) {
+        emit_text(instance, GUARD_EV_DIED, text);
+    }
+}
+
+static void after_conf(struct instance *instance, const struct job *job)
+{
+    bool wanted = job->for_sync && !instance->sync_file_wanted && sync_is_running(instance->sync);
+    if (job->failed) {
+        conf_failed(instance, job->err.text);
+    } else {
+        memcpy(instance->on_disk, job->text, sizeof instance->on_disk);
+        instance->somebody = job->somebody;
+        instance->waits = instance->waits && job->somebody;
+    }
+    if (!instance->before_known) {
+        memcpy(instance->before, job->before, sizeof instance->before);
+        instance->before_known = true;
+    }
+    if (job->for_sync && !job->failed && instance->pid != 0) {
+        kill(instance->pid, SIGHUP);
+    }
+    if (wanted) {
+        sync_written(instance->sync, !job->failed, job->err.text);
     }
 }
 
@@ -506,18 +605,73 @@ static void after_job(uv_work_t *work, int status)
         if (job->failed) {
             word(instance, "%s", job->err.text);
         }
-        if (job->failed && job->kind == JOB_CONF) {
-            instance->start_wanted = false; /* nothing starts with another configuration */
-            if (instance->follow_wanted) {
-                instance->follow_wanted = false;
-                emit_text(instance, GUARD_EV_UNFOLLOWED, job->err.text);
-            } else {
-                emit_text(instance, GUARD_EV_DIED, job->err.text);
-            }
+        if (job->kind == JOB_CONF) {
+            after_conf(instance, job);
         }
         advance(instance);
     }
     free(job);
+}
+
+static void quote(const char *text, char *ret_text, size_t size)
+{
+    size_t len = 0;
+    for (; *text != '\0' && len + 3 < size; text++) {
+        if (*text == '\'' || *text == '\\') {
+            ret_text[len++] = *text;
+        }
+        ret_text[len++] = *text;
+    }
+    ret_text[len] = '\0';
+}
+
+/* names NULL: those of the configuration, if it says any. */
+static void compose(const struct instance *instance, const char *names, char ret_text[CONF_MAX])
+{
+    const struct instance_conf *conf = &instance->conf;
+    char conninfo[2 * CONNINFO_SIZE], said[2 * SYNC_NAMES_SIZE];
+    quote(conf->conninfo, conninfo, sizeof conninfo);
+    quote(names != NULL ? names : conf->names, said, sizeof said);
+    int len = snprintf(ret_text, CONF_MAX,
+                       "# Written by failover-guard, again and again: changes are lost.\n"
+                       "# upstream: %s\n"
+                       "restart_after_crash = off\n"
+                       "max_slot_wal_keep_size = '%lluMB'\n"
+                       "primary_conninfo = '%s'\n"
+                       "primary_slot_name = '%s'\n",
+                       conf->upstream[0] != '\0' ? conf->upstream : "none",
+                       (unsigned long long)(conf->slot_limit >> 20), conninfo,
+                       instance->slot_named ? conf->slot : "");
+    if (conf->says_names || names != NULL) {
+        len += snprintf(ret_text + len, CONF_MAX - (size_t)len,
+                        "synchronous_standby_names = '%s'\n", said);
+    }
+    assert(len < CONF_MAX);
+}
+
+static void fill_conf(struct instance *instance, struct job *job)
+{
+    const struct instance_conf *conf = &instance->conf;
+    job->for_sync = instance->sync_file_wanted;
+    instance->sync_file_wanted = false;
+    if (job->for_sync && instance->sync_file == SYNC_FILE_BEFORE) {
+        memcpy(job->text, instance->before, sizeof job->text);
+    } else if (job->for_sync && instance->sync_file == SYNC_FILE_NOBODY) {
+        compose(instance, GUARD_SYNC_NOBODY_NAMES, job->text);
+        job->somebody = true;
+    } else {
+        compose(instance, NULL, job->text);
+        job->somebody = conf->says_names && conf->names[0] != '\0';
+    }
+}
+
+/* Takes a configuration; a slot is named only at the upstream where it was found. */
+static void take_conf(struct instance *instance, const struct instance_conf *conf)
+{
+    bool same = strcmp(instance->conf.conninfo, conf->conninfo) == 0 &&
+                strcmp(instance->conf.slot, conf->slot) == 0;
+    instance->slot_named = instance->slot_named && same && conf->conninfo[0] != '\0';
+    instance->conf = *conf;
 }
 
 static void start_job(struct instance *instance, enum job_kind kind)
@@ -533,7 +687,9 @@ static void start_job(struct instance *instance, enum job_kind kind)
     job->gid = instance->gid;
     memcpy(job->data_dir, instance->def->data_dir, sizeof job->data_dir);
     memcpy(job->path, instance->include_file, sizeof job->path);
-    memcpy(job->text, instance->conf, sizeof job->text);
+    if (kind == JOB_CONF) {
+        fill_conf(instance, job);
+    }
     instance->job = job;
     uv_queue_work(loop_uv(instance->loop), &job->work, work_job, after_job);
 }
@@ -651,6 +807,7 @@ static void start_now(struct instance *instance)
     prepare_launch(instance, &launch);
     instance->seen.control =
         instance->start_primary ? GUARD_CONTROL_PRIMARY_CRASH : instance->seen.control;
+    instance->waits = instance->on_disk[0] != '\0' && instance->somebody;
     pid_t pid = fork();
     if (pid == 0) {
         become_postgres(instance, &launch);
@@ -669,11 +826,12 @@ static void start_now(struct instance *instance)
     schedule_look(instance, instance->look_ms);
 }
 
-void instance_start(struct instance *instance, bool primary, const char *conf)
+void instance_start(struct instance *instance, bool primary, const struct instance_conf *conf)
 {
     if (conf != NULL) {
-        snprintf(instance->conf, sizeof instance->conf, "%s", conf);
+        take_conf(instance, conf);
         instance->conf_wanted = true;
+        timer_start(instance->slot_timer, SLOT_ASK_MS);
     }
     instance->start_wanted = true;
     instance->start_primary = primary;
@@ -699,6 +857,23 @@ static const char *base_of(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+/*
+ * Ahead of a promotion: the checkpointer has taken up that commits wait for somebody. A standby
+ * that this guard started knew it from the beginning.
+ */
+static void begin_sync(struct instance *instance, const struct sync_order *order);
+
+static void close_standby(struct instance *instance)
+{
+    if (!instance->conf.says_names || instance->waits || instance->seen.role != ROLE_STANDBY ||
+        sync_is_running(instance->sync)) {
+        return;
+    }
+    struct sync_order order = {.closed = true, .barrier = true};
+    instance->sync_for = SYNC_FOR_STANDBY;
+    begin_sync(instance, &order);
+}
+
 static void finish_follow(struct instance *instance, bool done, const char *text)
 {
     bool checking = instance->checking;
@@ -707,12 +882,17 @@ static void finish_follow(struct instance *instance, bool done, const char *text
         return;
     }
     struct guard_event event = event_of(instance, done ? GUARD_EV_FOLLOWED : GUARD_EV_UNFOLLOWED);
-    snprintf(event.upstream, sizeof event.upstream, "%s", instance->upstream);
+    memcpy(event.upstream, instance->conf.upstream, sizeof event.upstream);
+    event.closed = instance->conf.says_names;
     snprintf(event.text, sizeof event.text, "%s", text);
     if (!done) {
-        word(instance, "upstream \"%s\" is not taken up: %s", instance->upstream, text);
+        word(instance, "upstream \"%s\" is not taken up: %s", instance->conf.upstream, text);
     }
     instance->params.on_event(instance->params.arg, &event);
+    if (done && instance->pid != 0) {
+        timer_start(instance->slot_timer, SLOT_ASK_MS);
+        close_standby(instance);
+    }
 }
 
 static void look_again(struct instance *instance, const char *text)
@@ -743,11 +923,11 @@ static void on_follow_answer(void *arg, const struct pg_reply *reply)
                  "add to the end of postgresql.conf: include_if_exists = '%s'",
                  instance->include_file);
     }
-    instance->params.on_complaint(instance->params.arg, complaint);
+    complain(instance, COMPLAINT_FILE, complaint);
     instance->cut_looks = none ? instance->cut_looks + 1 : 0;
     if (!included || (!set && !instance->checking)) {
         look_again(instance, included ? "PostgreSQL has not read it yet" : complaint);
-    } else if (instance->conninfo[0] == '\0' && !instance->checking &&
+    } else if (instance->conf.conninfo[0] == '\0' && !instance->checking &&
                instance->cut_looks < CUT_LOOKS) {
         look_again(instance, "a WAL receiver is still there");
     } else {
@@ -762,7 +942,7 @@ static void on_follow_open(void *arg, const struct pg_reply *reply)
         look_again(instance, reply->text);
         return;
     }
-    const char *parameters[] = {instance->conninfo, base_of(instance->include_file)};
+    const char *parameters[] = {instance->conf.conninfo, base_of(instance->include_file)};
     pg_query_params(instance->follow_session, follow_sql, 2, parameters, PROBE_MS, on_follow_answer,
                     instance);
 }
@@ -790,33 +970,33 @@ static void begin_follow(struct instance *instance)
         return;
     }
     kill(instance->pid, SIGHUP);
+    instance->reload_wanted = false;
     instance->following = true;
     instance->cut_looks = 0;
     instance->follow_by_ms = clock_now_ms() + FOLLOW_MS;
     follow_now(instance);
 }
 
-void instance_follow(struct instance *instance, const char *upstream, const char *conninfo,
-                     const char *conf)
+void instance_follow(struct instance *instance, const struct instance_conf *conf)
 {
     end_follow(instance);
+    sync_cancel(instance->sync); /* a standby's, for the file before this one */
+    instance->sync_file_wanted = false;
     instance->checking = false;
-    snprintf(instance->upstream, sizeof instance->upstream, "%s", upstream);
-    snprintf(instance->conninfo, sizeof instance->conninfo, "%s", conninfo);
-    snprintf(instance->conf, sizeof instance->conf, "%s", conf);
+    take_conf(instance, conf);
     instance->conf_wanted = true;
     instance->follow_wanted = true;
     advance(instance);
 }
 
-void instance_take_over(struct instance *instance, const char *conf)
+void instance_take_over(struct instance *instance, const struct instance_conf *conf)
 {
     struct err err = {0};
     if (processes_take_over(&instance->processes, &err) < 0) {
         word(instance, "not all of it is in a cgroup: %s", err.text);
     }
     if (conf != NULL && !instance->following && !instance->follow_wanted) {
-        snprintf(instance->conf, sizeof instance->conf, "%s", conf);
+        take_conf(instance, conf);
         instance->conf_wanted = true;
         instance->follow_wanted = true;
         instance->checking = true;
@@ -840,14 +1020,162 @@ static void advance(struct instance *instance)
     if (instance->rest_wanted && may_rest(instance)) {
         instance->rest_wanted = false;
         start_job(instance, JOB_REST);
-    } else if (instance->conf_wanted) {
-        instance->conf_wanted = false;
+    } else if (instance->sync_file_wanted || instance->conf_wanted) {
+        instance->conf_wanted = instance->conf_wanted && instance->sync_file_wanted;
         start_job(instance, JOB_CONF);
     } else if (instance->follow_wanted) {
         begin_follow(instance);
+    } else if (instance->reload_wanted) {
+        instance->reload_wanted = false;
+        if (instance->pid != 0) {
+            kill(instance->pid, SIGHUP);
+        }
     } else if (instance->start_wanted) {
         start_now(instance);
     }
+}
+
+/* ---- what commits wait for ---- */
+
+static void on_sync_write(void *arg, enum sync_file file)
+{
+    struct instance *instance = arg;
+    char text[CONF_MAX];
+    if (!instance->before_known && instance->on_disk[0] != '\0') {
+        memcpy(instance->before, instance->on_disk, sizeof instance->before);
+        instance->before_known = true;
+    }
+    if (file == SYNC_FILE_BEFORE) {
+        memcpy(text, instance->before, sizeof text);
+    } else {
+        compose(instance, file == SYNC_FILE_NOBODY ? GUARD_SYNC_NOBODY_NAMES : NULL, text);
+    }
+    if (instance->job == NULL && strcmp(text, instance->on_disk) == 0) {
+        sync_written(instance->sync, true, "");
+        return;
+    }
+    instance->sync_file = file;
+    instance->sync_file_wanted = true;
+    advance(instance);
+}
+
+static void begin_sync(struct instance *instance, const struct sync_order *order)
+{
+    instance->conf_wanted = false; /* the order writes it whole, in its steps */
+    instance->before_known = false;
+    sync_begin(instance->sync, order);
+}
+
+void instance_sync(struct instance *instance, const struct instance_conf *conf,
+                   const struct guard_sync *sync, uint32_t round, bool waits)
+{
+    struct sync_order order = {.sync = *sync, .proof = true};
+    if (instance->pid == 0 || instance->stopping) {
+        return; /* its end is told anyway */
+    }
+    instance->waits = instance->waits || waits;
+    instance->proven[0] = '\0';
+    instance->sync_for = SYNC_FOR_PROOF;
+    instance->sync_round = round;
+    order.by_nobody = guard_sync_mixes(sync);
+    order.barrier = !instance->waits;
+    take_conf(instance, conf);
+    begin_sync(instance, &order);
+}
+
+static void end_proof(struct instance *instance, enum sync_outcome outcome, const char *text)
+{
+    bool done = outcome == SYNC_DONE;
+    struct guard_event event = event_of(instance, done ? GUARD_EV_SYNCED : GUARD_EV_UNSYNCED);
+    event.round = instance->sync_round;
+    snprintf(event.text, sizeof event.text, "%s", text);
+    if (strcmp(event.text, instance->unproven) != 0) {
+        memcpy(instance->unproven, event.text, sizeof instance->unproven);
+        word(instance, "%s%s", done ? "what commits wait for is proven" : "not proven: ", text);
+    }
+    if (done && instance->conf.says_names) {
+        memcpy(instance->proven, instance->conf.names, sizeof instance->proven);
+        instance->proven_ms = clock_now_ms();
+        instance->waits = instance->conf.names[0] != '\0';
+    }
+    instance->params.on_event(instance->params.arg, &event);
+}
+
+static void order_promotion(struct instance *instance)
+{
+    instance->order.deadline_ms = clock_now_ms() + PROMOTE_MS;
+    instance_prepare(instance, true);
+    promote_go(instance->promote, &instance->order);
+}
+
+static void on_sync_done(void *arg, enum sync_outcome outcome, const char *text)
+{
+    struct instance *instance = arg;
+    if (instance->sync_for == SYNC_FOR_PROOF) {
+        end_proof(instance, outcome, text);
+        return;
+    }
+    instance->waits = outcome == SYNC_DONE && instance->conf.names[0] != '\0';
+    if (outcome != SYNC_DONE) {
+        word(instance, "what its commits will wait for is not in place: %s", text);
+    }
+    if (instance->sync_for == SYNC_FOR_PROMOTION && outcome == SYNC_UNKNOWN) {
+        emit_text(instance, GUARD_EV_UNPROMOTED, text);
+    } else if (instance->sync_for == SYNC_FOR_PROMOTION) {
+        order_promotion(instance);
+    }
+}
+
+static void on_sync_complaint(void *arg, const char *text)
+{
+    complain(arg, COMPLAINT_NAMES, text);
+}
+
+/* ---- slots ---- */
+
+void instance_keep_slots(struct instance *instance, const char (*standbys)[NAME_SIZE], int len)
+{
+    if (instance->pid != 0 && !instance->stopping) {
+        slots_keep(instance->slots, standbys, len);
+    }
+}
+
+static void on_slot_timer(void *arg)
+{
+    struct instance *instance = arg;
+    const struct instance_conf *conf = &instance->conf;
+    bool follows = instance->pid != 0 && instance->seen.role == ROLE_STANDBY &&
+                   conf->conninfo[0] != '\0' && conf->slot[0] != '\0';
+    if (instance->seen.role == ROLE_PRIMARY) {
+        return;
+    }
+    if (follows && !(instance->slot_named && instance->seen.receiving)) {
+        slots_ask(instance->slots, conf->address, conf->port, conf->conninfo, conf->slot);
+    }
+    timer_start(instance->slot_timer, instance->slot_named ? SLOT_LOOK_MS : SLOT_ASK_MS);
+}
+
+/* A slot that is not there would keep it from connecting; one that is, keeps the WAL it needs. */
+static void on_slot_answer(void *arg, enum slots_answer answer)
+{
+    struct instance *instance = arg;
+    bool named = answer == SLOTS_UNKNOWN ? instance->slot_named : answer == SLOTS_THERE;
+    if (answer == SLOTS_UNKNOWN) {
+        timer_start(instance->slot_timer, SLOT_LOOK_MS); /* it may never be able to say */
+    }
+    if (named != instance->slot_named && instance->seen.role == ROLE_STANDBY &&
+        instance->conf.conninfo[0] != '\0' && !instance->stopping) {
+        word(instance, "the slot %s is %s", instance->conf.slot, named ? "used" : "not there");
+        instance->slot_named = named;
+        instance->conf_wanted = true;
+        instance->reload_wanted = true;
+        advance(instance);
+    }
+}
+
+static void on_slot_word(void *arg, const char *text)
+{
+    word(arg, "%s", text);
 }
 
 /* ---- promotion ---- */
@@ -887,23 +1215,26 @@ static bool may_promote(void *arg)
            instance->params.may_be_primary(instance->params.arg);
 }
 
+/* What its commits will wait for stands in the file, and is taken up, before it is asked. */
 void instance_promote(struct instance *instance, const struct guard_permit *permit,
-                      uint64_t act_by_ms)
+                      const struct instance_conf *conf, uint64_t act_by_ms)
 {
     if (instance->pid == 0 || permit->system_id == 0 || permit->timeline == 0) {
         emit_text(instance, GUARD_EV_UNPROMOTED, "nothing runs, or the permit names no history");
         return;
     }
-    instance_prepare(instance, true);
-    struct promote_order order = {.system_id = permit->system_id,
-                                  .timeline = permit->timeline,
-                                  .life = permit->life,
-                                  .act_by_ms = act_by_ms,
-                                  .deadline_ms = clock_now_ms() + PROMOTE_MS,
-                                  .may_act = may_promote,
-                                  .done = on_promoted,
-                                  .arg = instance};
-    promote_go(instance->promote, &order);
+    instance->order = (struct promote_order){.system_id = permit->system_id,
+                                             .timeline = permit->timeline,
+                                             .life = permit->life,
+                                             .act_by_ms = act_by_ms,
+                                             .may_act = may_promote,
+                                             .done = on_promoted,
+                                             .arg = instance};
+    struct sync_order order = {.sync = permit->sync, .barrier = !instance->waits};
+    take_conf(instance, conf);
+    order.sync.len = conf->says_names ? order.sync.len : 0;
+    instance->sync_for = SYNC_FOR_PROMOTION;
+    begin_sync(instance, &order);
 }
 
 /* ---- its life ---- */
@@ -940,6 +1271,22 @@ static void name_files(struct instance *instance)
     }
 }
 
+static void start_parts(struct instance *instance)
+{
+    struct pg_target target = target_of(instance);
+    target.dbname = "postgres";
+    struct sync_params sync = {.target = target,
+                               .include_file = instance->include_file,
+                               .write = on_sync_write,
+                               .done = on_sync_done,
+                               .complain = on_sync_complaint,
+                               .arg = instance};
+    struct slots_params slots = {
+        .target = target, .on_word = on_slot_word, .answered = on_slot_answer, .arg = instance};
+    instance->sync = sync_new(instance->loop, &sync);
+    instance->slots = slots_new(instance->loop, &slots);
+}
+
 struct instance *instance_new(struct loop *loop, const struct instance_params *params,
                               struct err *ret_err)
 {
@@ -968,6 +1315,8 @@ struct instance *instance_new(struct loop *loop, const struct instance_params *p
     instance->look_timer = timer_new(loop, look, instance);
     instance->stop_timer = timer_new(loop, on_stop_timer, instance);
     instance->follow_timer = timer_new(loop, follow_now, instance);
+    instance->slot_timer = timer_new(loop, on_slot_timer, instance);
+    start_parts(instance);
     schedule_look(instance, 0);
     return instance;
 }
@@ -988,6 +1337,9 @@ void instance_free(struct instance *instance)
     timer_free(instance->look_timer);
     timer_free(instance->stop_timer);
     timer_free(instance->follow_timer);
+    timer_free(instance->slot_timer);
+    sync_free(instance->sync);
+    slots_free(instance->slots);
     free(instance);
 }
 

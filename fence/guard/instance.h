@@ -16,6 +16,10 @@
  * (immediate), at its end SIGKILL to the whole cgroup, again each second; it ends by the proof of
  * processes.h and never by hope.
  *
+ * What commits wait for. The included file says it before PostgreSQL starts or is promoted; a
+ * running primary is changed, and the change proven, as sync.h says. A standby's file names nobody
+ * that there is, so that one which becomes a primary by another hand acknowledges nothing.
+ *
  * Loop:   events come from the loop, never from inside a function of this page. Files in the data
  * directory are written by worker threads, one job after the other. Memory: instance_free() closes
  * everything; PostgreSQL is left as it is.
@@ -28,7 +32,21 @@
 #include "controller/cluster/local.h"
 #include "fence/guard/guard_core.h"
 
+#define CONNINFO_SIZE 768
+
 struct instance;
+
+/* What the included file shall hold. */
+struct instance_conf {
+    char upstream[NAME_SIZE];
+    char conninfo[CONNINFO_SIZE]; /* "": it receives from nobody */
+    char address[ADDRESS_SIZE];   /* where that leads to ... */
+    uint16_t port;
+    char slot[GUARD_SLOT_SIZE]; /* ... and its slot there, named once it is there */
+    uint64_t slot_limit;
+    bool says_names; /* else synchronous_standby_names is not said */
+    char names[SYNC_NAMES_SIZE];
+};
 
 typedef void (*instance_event_fn)(void *arg, const struct guard_event *event);
 
@@ -52,18 +70,22 @@ void instance_set_dbname(struct instance *instance, const char *dbname);
 /* How often a running instance is looked at, its heartbeat write included. */
 void instance_look_every(struct instance *instance, uint64_t ms);
 
-/* conf: what the included file shall hold; NULL: as it is. */
-void instance_start(struct instance *instance, bool primary, const char *conf);
+/* conf NULL: the file stays as it is. */
+void instance_start(struct instance *instance, bool primary, const struct instance_conf *conf);
 void instance_stop(struct instance *instance, uint64_t kill_at_ms);
 void instance_rest(struct instance *instance);
-void instance_take_over(struct instance *instance, const char *conf);
-/* conninfo: the one that conf sets, "" for none: then it is FOLLOWED when no receiver is left. */
-void instance_follow(struct instance *instance, const char *upstream, const char *conninfo,
-                     const char *conf);
+void instance_take_over(struct instance *instance, const struct instance_conf *conf);
+/* Without a conninfo it is FOLLOWED when no receiver is left. */
+void instance_follow(struct instance *instance, const struct instance_conf *conf);
+/* SYNCED or UNSYNCED, with the round. waits: commits are known to wait for somebody already. */
+void instance_sync(struct instance *instance, const struct instance_conf *conf,
+                   const struct guard_sync *sync, uint32_t round, bool waits);
+/* Standbys by application_name. */
+void instance_keep_slots(struct instance *instance, const char (*standbys)[NAME_SIZE], int len);
 /* Opens the session that a promotion will need. */
 void instance_prepare(struct instance *instance, bool wanted);
 void instance_promote(struct instance *instance, const struct guard_permit *permit,
-                      uint64_t act_by_ms);
+                      const struct instance_conf *conf, uint64_t act_by_ms);
 
 /* For reports. */
 const struct instance_fact *instance_fact(const struct instance *instance);

@@ -39,6 +39,7 @@ static void fill_seen(const struct guard_run *run, const struct guard_core *core
         record->receive_lsn = fact->receive_lsn;
         record->replay_lsn = fact->replay_lsn;
         record->receiving = fact->receiving;
+        snprintf(record->sync_names, sizeof record->sync_names, "%s", fact->sync_names);
     }
     if (core->applied_known) {
         memcpy(record->upstream, core->applied, sizeof record->upstream);
@@ -75,6 +76,7 @@ static void fill(const struct guard_run *run, uint64_t now_ms, struct guard_reco
     record->stopped_for = guard_stopped_for(core);
     record->cut_for = guard_cut_for(core);
     record->asks_start = guard_asks_start(core);
+    record->sync_for = guard_sync_for(core);
     if (core->crash[0] != '\0') {
         snprintf(record->crash, sizeof record->crash, "%.*s", TEXT_SIZE - 1, core->crash);
         record->down_ms = now_ms > core->crash_ms ? now_ms - core->crash_ms : 0;

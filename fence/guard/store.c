@@ -50,6 +50,18 @@ static const struct role_record *role_of(const struct database_record *db, const
     return NULL;
 }
 
+/* The nodes that receive from this one. */
+static void take_standbys(const struct database_record *db, const char *node,
+                          struct guard_declared *declared)
+{
+    for (int i = 0; i < db->roles_len && declared->standbys_len < INSTANCES_MAX; i++) {
+        const struct role_record *role = &db->roles[i];
+        if (role->role == DECLARED_STANDBY && strcmp(role->upstream, node) == 0) {
+            memcpy(declared->standbys[declared->standbys_len++], role->node, NAME_SIZE);
+        }
+    }
+}
+
 static bool is_burnt(const struct group_record *group, const struct database_record *db,
                      const char *node)
 {
@@ -77,6 +89,7 @@ static void take_roles(struct guard_run *run, const struct group_record *group,
     struct guard_event event = guard_event_of(GUARD_EV_DECLARED);
     event.declared.revision = revision;
     event.declared.burnt = is_burnt(group, db, node);
+    take_standbys(db, node, &event.declared);
     if (role == NULL && !event.declared.burnt) {
         return; /* nothing is declared for it */
     }

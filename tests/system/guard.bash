@@ -12,7 +12,9 @@ trap 'exit 143' TERM INT HUP
 
 D_MS=${D_MS:-4000} W_MS=${W_MS:-1000} K_MS=${K_MS:-500} # the fast profile
 EPOCH=0
-declare -A BOOT=([db1]=boot-1 [db2]=boot-2)
+SYNC='[]' # the permit's sync entries
+[[ ${#DATA[@]} -gt 0 ]] || DATA=(db1 db2) # data nodes; a test may have one more
+declare -A BOOT=([db1]=boot-1 [db2]=boot-2 [db3]=boot-3)
 
 # --- the world -------------------------------------------------------------------------------------------------
 
@@ -25,6 +27,7 @@ guard_world() {
     world_host ops2 10.77.0.12
     world_host db1 10.77.1.1
     world_host db2 10.77.2.1
+    [[ " ${DATA[*]} " != *" db3 "* ]] || world_host db3 10.77.3.1
     world_host outside 10.77.4.1 # where the watchdogs run
     etcd_start etcd1
     guard_certificates
@@ -32,12 +35,21 @@ guard_world() {
     promiser_start ops2
     pg_init db1 db2 async
     local host
-    for host in db1 db2; do
+    [[ " ${DATA[*]} " != *" db3 "* ]] || third_standby
+    for host in "${DATA[@]}"; do
         echo "include_if_exists = 'failover.conf'" >>"$WORLD/$host/data/postgresql.conf"
         install -d -m 700 "$WORLD/$host/state" "$WORLD/$host/run"
     done
     wait_for "etcd answers" 20 etcd_ready etcd1 || give_up "etcd answers"
     put_config
+}
+
+# As db2's: with the same history, before anything ran.
+third_standby() {
+    install -d -o postgres -g postgres -m 755 "$WORLD/db3" "$WORLD/db3/socket"
+    cp -a "$WORLD/db2/data" "$WORLD/db3/data"
+    sed -i "s|${HOST_ADDRESS[db2]}|${HOST_ADDRESS[db3]}|; s|/db2/|/db3/|g; s|=db2 |=db3 |; s|'db2'|'db3'|" \
+        "$WORLD/db3/data/postgresql.conf"
 }
 
 give_up() {
@@ -57,7 +69,7 @@ show_logs() {
 
 guard_world_finish() {
     local dir=$WORLD id=$WORLD_ID keep='' host
-    for host in db1 db2; do
+    for host in "${DATA[@]}"; do
         guard_stop "$host"
     done
     check "no sanitizer complained" no_sanitizer_complained "$WORLD"
@@ -171,10 +183,11 @@ system_id() {
 
 permit_text() { # STATE NODE BOOT LIFE TIMELINE
     jq -nc --arg state "$1" --arg node "$2" --arg boot "$3" --argjson life "${4:-0}" --argjson timeline "${5:-1}" \
-        --arg id "$(system_id)" --argjson epoch "$EPOCH" --argjson d "$D_MS" --argjson w "$W_MS" --argjson k "$K_MS" '
+        --arg id "$(system_id)" --argjson epoch "$EPOCH" --argjson d "$D_MS" --argjson w "$W_MS" --argjson k "$K_MS" \
+        --argjson sync "$SYNC" '
         {schema: 1, database: "payments", state: $state, epoch: {incarnation: 1, counter: $epoch}, node: $node,
          system_id: "ID", timeline: $timeline, boot: $boot, life: $life, d_ms: $d, w_ms: $w, k_ms: $k,
-         promisers: ["ops1", "ops2"], before: [], sync: []}' | sed "s/\"ID\"/$(system_id)/"
+         promisers: ["ops1", "ops2"], before: [], sync: $sync}' | sed "s/\"ID\"/$(system_id)/"
 }
 
 put() { # KEY VALUE: sets REVISION
@@ -187,21 +200,38 @@ grant() { # NODE [LIFE [TIMELINE]]
     put permits/payments "$(permit_text granted "$1" "$(boot_of "$1")" "${2:-0}" "${3:-1}")"
 }
 
-revoke() {
+change_permit() { # FILTER: the same epoch, another document
     local text
-    text=$(etcd_get permits/payments | jq -c '.state = "revoked"' | sed "s/\"system_id\":[0-9]*/\"system_id\":$(system_id)/")
+    text=$(etcd_get permits/payments | jq -c --argjson sync "$SYNC" "$1" | sed "s/\"system_id\":[0-9]*/\"system_id\":$(system_id)/")
     put permits/payments "$text"
+}
+
+revoke() {
+    change_permit '.state = "revoked"'
+}
+
+entry() { # first|any K [MEMBER...]: one sync entry; `entry none`
+    if [[ $1 == none ]]; then
+        echo '{"k": 0, "members": []}'
+    else
+        jq -nc --arg word "$1" --argjson k "$2" '{k: $k, first: ($word == "first"), members: $ARGS.positional}' --args "${@:3}"
+    fi
+}
+
+list_sync() { # ENTRY...: the permit lists these from now on; the last is the target
+    SYNC="[$(IFS=,; echo "$*")]"
+    change_permit '.sync = $sync'
 }
 
 etcd_get() { # KEY
     etcd_ctl etcd1 get "/failover/shop/$1" --print-value-only
 }
 
-declare_roles() { # PRIMARY STANDBY [BURNT]
-    put groups/shop "$(jq -nc --arg p "$1" --arg s "$2" --arg burnt "${3:-}" '
+declare_roles() { # PRIMARY STANDBY [BURNT [STANDBY]]
+    put groups/shop "$(jq -nc --arg p "$1" --arg s "$2" --arg burnt "${3:-}" --arg more "${4:-}" '
         {schema: 1, name: "shop", paused: false, databases: [{database: "payments", primary: $p, system_id: "ID", timeline: 1,
          sync_enforced: false, burnt: ([$burnt] | map(select(. != ""))),
-         roles: [{node: $p, role: "primary"}, {node: $s, role: "standby", upstream: $p}]}],
+         roles: ([{node: $p, role: "primary"}] + ([$s, $more] | map(select(. != "")) | map({node: ., role: "standby", upstream: $p})))}],
          completed_wall_ms: [], alarms: []}' | sed "s/\"ID\"/$(system_id)/")"
 }
 
@@ -223,6 +253,7 @@ sites: { east: {}, west: {} }
 nodes:
   db1: { site: east, address: ${HOST_ADDRESS[db1]}, fencing: [{ name: guard, method: guard }, { name: person, method: operator }] }
   db2: { site: west, address: ${HOST_ADDRESS[db2]}, fencing: [{ name: guard, method: guard }, { name: person, method: operator }] }
+  db3: { site: west, address: ${HOST_ADDRESS[db3]:-10.77.3.1}, fencing: [{ name: guard, method: guard }, { name: person, method: operator }] }
 databases:
   payments:
     dbname: postgres
@@ -234,6 +265,7 @@ ${1:-}
     instances:
       db1: { port: 5432, name: db1 }
       db2: { port: 5432, name: db2 }
+      db3: { port: 5432, name: db3 }
 groups:
   shop: { home: east, databases: [payments] }
 "
@@ -266,7 +298,7 @@ check_soon() { # SENTENCE SECONDS COMMAND...
         failed "$sentence"
         printf '    waited %s s in vain\n' "$seconds"
         local host
-        for host in db1 db2; do
+        for host in "${DATA[@]}"; do
             etcd_get "guards/$host/payments" 2>/dev/null | jq -c 'del(.version)' | sed 's/^/    /'
         done
     fi
@@ -338,5 +370,5 @@ logged_after_ms() { # HOST WORDS SINCE_MS
 
 setup_database() { # HOST
     { "$BUILD/failoverctl" setup-sql postgres && echo 'CREATE TABLE IF NOT EXISTS test_writes (n bigserial PRIMARY KEY);'; } |
-        as_postgres psql -h "$WORLD/$1/socket" -U postgres -d postgres -Xq -v ON_ERROR_STOP=1
+        as_postgres timeout -s KILL 30 psql -h "$WORLD/$1/socket" -U postgres -d postgres -Xq -v ON_ERROR_STOP=1
 }

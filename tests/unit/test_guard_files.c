@@ -59,6 +59,10 @@ static struct guard_durable some_state(void)
 static struct guard_boot_state some_time(void)
 {
     struct guard_boot_state kept = {.known = true, .valid_until_ms = 123456789, .armed = true};
+    kept.sync = (struct guard_sync){.revision = 87, .len = 1}; /* 88 was not accepted yet */
+    kept.sync.entries[0] = (struct sync_entry_record){.k = 1, .members_len = 1};
+    snprintf(kept.sync.entries[0].members[0], NAME_SIZE, "old");
+    kept.waiting_life = 1795827225559292;
     kept.permit = (struct guard_permit){.known = true,
                                         .revision = 88,
                                         .granted = true,
@@ -72,6 +76,9 @@ static struct guard_boot_state some_time(void)
                                         .promisers_len = 7};
     snprintf(kept.permit.node, sizeof kept.permit.node, "db1");
     snprintf(kept.permit.boot, sizeof kept.permit.boot, "b-1");
+    kept.permit.sync = (struct guard_sync){.revision = 88, .len = 2};
+    kept.permit.sync.entries[0] = kept.sync.entries[0];
+    kept.permit.sync.entries[1] = (struct sync_entry_record){.k = 0};
     for (int i = 0; i < 7; i++) {
         snprintf(kept.permit.promisers[i], sizeof kept.permit.promisers[i], "ops%d", i);
     }
@@ -142,6 +149,12 @@ static void the_time_of_this_boot_is_kept_with_the_permit_it_is_of(void **state)
     assert_int_equal(read.permit.promisers_len, 7);
     assert_string_equal(read.permit.promisers[6], "ops6");
     assert_int_equal(read.permit.w_ms, 2000);
+    assert_int_equal(read.permit.sync.len, 2);
+    assert_int_equal(read.permit.sync.entries[1].k, 0);
+    assert_int_equal(read.sync.revision, 87);
+    assert_int_equal(read.sync.len, 1);
+    assert_string_equal(read.sync.entries[0].members[0], "old");
+    assert_true(read.waiting_life == written.waiting_life);
 }
 
 static void g6_the_time_of_another_boot_is_none(void **state)
