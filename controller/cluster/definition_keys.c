@@ -80,7 +80,7 @@ static const struct key rows[] = {
               "primary at the time does not count." },
     { "databases.*.degrade_after", KEY_DURATION, KEY_FIELD(database_def, degrade_after_ms), .min = MS(1),
       .max = MS(HOUR), .absent = "10s",
-      .help = "When standbys of `sync` have been gone for so long, their guarded primary waits for those that are "
+      .help = "When standbys of `sync` have confirmed nothing for so long, their guarded primary waits for those that are "
               "there: with `strict` never for fewer than declared, with `sync` at last for none. Below a second it would "
               "degrade whenever a standby's link is made anew." },
     { "databases.*.max_lag", KEY_SIZE, KEY_FIELD(database_def, max_lag_bytes), .min = 0, .max = TIB,

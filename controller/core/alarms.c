@@ -229,10 +229,11 @@ static void review_sync(struct core *core, int db, int primary)
                 def->name, sync.target, sync.entries);
     standing(core, g, sync.entries > 1 && core->now_ms - sync.since_ms >= UNPROVEN_MS, "unproven",
              def->name, "failoverctl status", text);
-    text_format(text, sizeof text,
-                "%s: commits wait: durability is strict, %d of %d standbys stream, %d are needed",
-                def->name, sync.streaming, sync.members, sync.k);
-    bool stalled = def->durability == DURABILITY_STRICT && sync.streaming < sync.k &&
+    text_format(
+        text, sizeof text,
+        "%s: commits wait: durability is strict, %d of %d standbys confirm WAL, %d are needed",
+        def->name, sync.confirming, sync.members, sync.k);
+    bool stalled = def->durability == DURABILITY_STRICT && sync.confirming < sync.k &&
                    commits_have_waited(core, db, primary);
     lasting(core, g, stalled, true, "stalled", def->name,
             "bring a standby back, or declare durability: sync", text);

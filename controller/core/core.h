@@ -197,10 +197,11 @@ struct database_state {
     uint64_t intruder_again_ms;
 
     /* who streams from the recorded primary, in its own words (sync.c) */
-    int watched;                        /* the primary whose words these are: index + 1 */
-    uint64_t watched_ms;                /* of its latest */
-    uint64_t follows_ms[INSTANCES_MAX]; /* streams with nearly all WAL, since then; 0: not now */
-    uint64_t gone_ms[INSTANCES_MAX];    /* does not stream, since then; 0: it does, or unknown */
+    int watched;                         /* the primary whose words these are: index + 1 */
+    uint64_t watched_ms;                 /* of its latest */
+    uint64_t flushed_lsn[INSTANCES_MAX]; /* as it last showed them; 0: does not stream */
+    uint64_t follows_ms[INSTANCES_MAX];  /* confirms, with nearly all WAL, since then; 0: not now */
+    uint64_t gone_ms[INSTANCES_MAX];     /* confirms nothing, since then; 0: it does, or unknown */
     uint64_t entries_ms; /* when this life last changed the permit's entries; 0: not */
 
     /* async: the loss that a failover now would mean */
@@ -548,7 +549,7 @@ struct sync_view {
     bool enforced;     /* as core_sync_enforced */
     bool degraded;     /* a guarded primary waits for fewer than declared */
     int k, members;    /* declared: copies, and standbys that may have them ... */
-    int streaming;     /* ... and of those now stream */
+    int confirming;    /* ... and of those now confirm WAL */
     uint64_t since_ms; /* of the entries, as far as this life knows */
 };
 void core_sync(const struct core *core, int database, struct sync_view *ret_view);

@@ -101,8 +101,8 @@ static const struct core_rule rules[] = {
   { "R-D5",  BIT(DB_CLOSING),        ON_SAVED,          WHEN(always),                     DB_NORMAL,        ACT(finish_move),         "the move is over" },
   /* what commits wait for */
   { "R-S4",  SERVES,                 ON_REVIEW,         WHEN(the_entry_is_proven),        STAY,             ACT(drop_entries),        "every backend goes by the new entry, and its standbys have all that was acknowledged before: the older ones count no more" },
-  { "R-S5",  SERVES,                 ON_REVIEW,         WHEN(standbys_are_missing),       STAY,             ACT(list_entry),          "standbys have been gone for degrade_after: recorded first, then commits wait for fewer" },
-  { "R-S6",  SERVES,                 ON_REVIEW,         WHEN(standbys_are_back),          STAY,             ACT(list_entry),          "standbys stream and have caught up: commits shall wait for them again" },
+  { "R-S5",  SERVES,                 ON_REVIEW,         WHEN(standbys_are_missing),       STAY,             ACT(list_entry),          "standbys have confirmed nothing for degrade_after: recorded first, then commits wait for fewer" },
+  { "R-S6",  SERVES,                 ON_REVIEW,         WHEN(standbys_are_back),          STAY,             ACT(list_entry),          "standbys confirm again and have caught up: commits shall wait for them again" },
   { "R-S7",  SERVES,                 ON_REVIEW,         WHEN(another_entry_is_declared),  STAY,             ACT(list_entry),          "the definition declares another entry: the old one counts until the new one is proven" },
   /* a person steers */
   { "R-K1",  BIT(DB_PARKED),         ON_RETRY,          WHEN(may_retry_nothing),          DB_NORMAL,        ACT(unpark),              "the records agree again, and nothing is under way" },

@@ -14,10 +14,10 @@
  *    older entry to the end of the list, so the same set gets another target.
  *  - One place is kept for the entry that always can be enforced (none, or the declared one under
  *    `strict`), so that a chain of targets that nobody can prove does not stop commits for good.
- *  - What is wanted follows what the primary shows of its standbys, in its own words. Who has been
- *    gone for degrade_after is waited for no more, and is again once it streams and has nearly all
- *    WAL. `strict` never waits for fewer copies than declared: then commits wait, and a person is
- *    called (alarms.c).
+ *  - What is wanted follows what the primary shows of its standbys, in its own words. Who has
+ *    confirmed nothing for degrade_after is waited for no more, and is again once it has nearly all
+ *    WAL and goes on confirming. `strict` never waits for fewer copies than declared: then commits
+ * wait, and a person is called (alarms.c).
  *
  * Without a guard synchronous_standby_names is the operator's: the permit follows the definition
  * while nothing is seen to be enforced (R-S2), and what is seen decides what a failover proves
@@ -267,15 +267,17 @@ static const struct standby_fact *row_of(const struct instance_fact *fact, const
 }
 
 /*
- * Since when each standby has streamed from the recorded primary, or not, in the primary's words. A
- * follower counts too. What was not looked at for a while begins anew.
+ * Since when each standby confirms what the recorded primary writes, or does not, in the primary's
+ * words. That it streams is not enough: a walsender outlives a silent link by wal_sender_timeout,
+ * while commits wait. A follower counts too. What was not looked at for a while begins anew.
  */
 void sync_watch(struct core *core, int db)
 {
     struct database_state *d = &core->databases[db];
     int primary = core_primary(core, db);
     const struct instance_fact *fact = primary < 0 ? NULL : &d->instances[primary].fact;
-    if (fact == NULL || !fact->answered || fact->role != ROLE_PRIMARY) {
+    if (fact == NULL || !fact->answered || fact->role != ROLE_PRIMARY ||
+        (d->watched == primary + 1 && d->watched_ms == fact->answered_ms)) {
         return;
     }
     bool anew =
@@ -284,14 +286,21 @@ void sync_watch(struct core *core, int db)
     d->watched_ms = fact->answered_ms;
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
         const struct standby_fact *row = row_of(fact, core->def.databases[db].instances[i].name);
-        bool streams = row != NULL && row->streaming;
-        bool near = streams && row->flush_lsn + CAUGHT_UP_BYTES >= fact->write_lsn;
-        d->follows_ms[i] = !near                           ? 0
-                           : anew || d->follows_ms[i] == 0 ? fact->answered_ms
-                                                           : d->follows_ms[i];
-        d->gone_ms[i] = streams                      ? 0
-                        : anew || d->gone_ms[i] == 0 ? fact->answered_ms
-                                                     : d->gone_ms[i];
+        uint64_t flushed = row != NULL && row->streaming ? row->flush_lsn : 0;
+        bool confirms =
+            flushed > 0 && (anew || flushed > d->flushed_lsn[i] || flushed >= fact->write_lsn);
+        bool near = confirms && flushed + CAUGHT_UP_BYTES >= fact->write_lsn;
+        d->flushed_lsn[i] = flushed;
+        if (!near) {
+            d->follows_ms[i] = 0;
+        } else if (anew || d->follows_ms[i] == 0) {
+            d->follows_ms[i] = fact->answered_ms;
+        }
+        if (confirms) {
+            d->gone_ms[i] = 0;
+        } else if (anew || d->gone_ms[i] == 0) {
+            d->gone_ms[i] = fact->answered_ms;
+        }
     }
 }
 
@@ -584,11 +593,9 @@ void core_sync(const struct core *core, int db, struct sync_view *ret)
         is_guarded(core, db) && core->def.databases[db].durability != DURABILITY_ASYNC &&
         (declared.k == 0 || (!same_entry(target, &declared) && is_within(target, &declared)));
     ret->since_ms = d->entries_ms > d->since_ms ? d->entries_ms : d->since_ms;
-    for (int m = 0; m < declared.members_len; m++) {
-        int primary = core_primary(core, db);
-        const struct instance_fact *fact = primary < 0 ? NULL : &d->instances[primary].fact;
-        const struct standby_fact *row = fact == NULL ? NULL : row_of(fact, declared.members[m]);
-        ret->streaming += row != NULL && row->streaming ? 1 : 0;
+    for (int i = 0; i < core->def.databases[db].instances_len; i++) {
+        bool member = lists_member(&declared, core->def.databases[db].instances[i].name);
+        ret->confirming += member && d->watched != 0 && d->gone_ms[i] == 0 ? 1 : 0;
     }
     ret->k = declared.k;
     ret->members = declared.members_len;

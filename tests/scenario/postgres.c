@@ -210,7 +210,9 @@ static void tell_primary(struct world *world, int db, int i, struct instance_fac
         snprintf(fact->sync_names + len, sizeof fact->sync_names - (size_t)len, ")");
     }
     for (int s = 0; s < def->instances_len; s++) {
-        if (postgres_upstream(world, db, s) == i) {
+        bool muted = world->pg[db][s].muted && world->pg[db][s].role == ROLE_STANDBY &&
+                     world->pg[db][s].line == pg->line;
+        if (postgres_upstream(world, db, s) == i || muted) {
             struct standby_fact *standby = &fact->standbys[fact->standbys_len++];
             snprintf(standby->name, sizeof standby->name, "%s", def->instances[s].name);
             standby->streaming = true;
@@ -221,6 +223,7 @@ static void tell_primary(struct world *world, int db, int i, struct instance_fac
     }
     if (fact->cause == CAUSE_OK && !postgres_can_ack(world, db, i)) {
         fact->cause = CAUSE_SYNC_STALL;
+        pg->lsn += HEARTBEAT_BYTES; /* written, and not acknowledged */
     } else if (fact->cause == CAUSE_OK) {
         pg->lsn += HEARTBEAT_BYTES;
         follow(world, db);

@@ -254,6 +254,13 @@ static void unlink_it(struct world *world, int db, int i)
 static void link_it(struct world *world, int db, int i)
 {
     world->pg[db][i].unlinked = false;
+    world->pg[db][i].muted = false;
+}
+
+static void mute_it(struct world *world, int db, int i)
+{
+    world->pg[db][i].unlinked = true;
+    world->pg[db][i].muted = true;
 }
 
 static void as_standby(struct world *world, int db, int i)
@@ -313,12 +320,13 @@ static bool do_instances(struct world *world, const struct words *words)
         const char *name;
         void (*act)(struct world *world, int db, int i);
     } acts[] = {
-        {"crash", crash},     {"hang", hang},
-        {"unhang", unhang},   {"unlink", unlink_it},
-        {"link", link_it},    {"standby", as_standby},
-        {"rebuild", rebuild}, {"fork", by_hand_standby},
-        {"promote", by_hand}, {"replace", other_system},
-        {"sync", with_sync},  {"unsync", without_sync},
+        {"crash", crash},          {"hang", hang},
+        {"unhang", unhang},        {"unlink", unlink_it},
+        {"link", link_it},         {"mute", mute_it},
+        {"standby", as_standby},   {"rebuild", rebuild},
+        {"fork", by_hand_standby}, {"promote", by_hand},
+        {"replace", other_system}, {"sync", with_sync},
+        {"unsync", without_sync},
     };
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
         if (strcmp(acts[i].name, words->at[0]) == 0) {
@@ -693,6 +701,7 @@ static const struct {
     {"hang", 2, do_instances, "hang INSTANCE: it accepts and never answers"},
     {"unhang", 2, do_instances, "unhang INSTANCE"},
     {"unlink", 2, do_instances, "unlink INSTANCE: it receives no more WAL"},
+    {"mute", 2, do_instances, "mute INSTANCE: its link is silent; the primary shows it streaming"},
     {"link", 2, do_instances, "link INSTANCE: it receives WAL again"},
     {"standby", 2, do_instances, "standby INSTANCE: restarted with standby.signal"},
     {"rebuild", 2, do_instances, "rebuild INSTANCE: a copy of the present primary"},

@@ -183,6 +183,7 @@ struct postgres { /* one instance */
     int in_force_len;
     uint64_t lag_bytes; /* a standby stays so far behind */
     bool unlinked;      /* does not receive from the primary */
+    bool muted;         /* and the primary does not know: its walsender still streams */
     uint32_t life;
     enum promotion_mode promotion;
     int promotions; /* that took effect */

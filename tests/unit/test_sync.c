@@ -58,7 +58,7 @@ static struct database_record *record_of(struct fixture *f)
 }
 
 /* The primary shows these standbys, streaming with all WAL. */
-static void shows(struct fixture *f, const char *standbys)
+static void say(struct fixture *f, const char *standbys)
 {
     struct instance_fact *fact = &db_of(f)->instances[0].fact;
     *fact = (struct instance_fact){.asked_ms = f->core.now_ms - 3,
@@ -73,6 +73,11 @@ static void shows(struct fixture *f, const char *standbys)
         row->streaming = true;
         row->flush_lsn = LSN;
     }
+}
+
+static void shows(struct fixture *f, const char *standbys)
+{
+    say(f, standbys);
     sync_watch(&f->core, 0);
 }
 
@@ -278,6 +283,24 @@ static void a_standby_is_waited_for_again_once_it_has_caught_up(void **state)
     for_ms(f, 2000, "bcd");
     review(f);
     expect_listed(f, "0 1b 2bcd");
+}
+
+static void a_standby_that_streams_and_confirms_nothing_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct instance_fact *fact = &db_of(f)->instances[0].fact;
+    for (int half_s = 0; half_s <= 21; half_s++) {
+        f->core.now_ms += 500;
+        say(f, "bcd");
+        fact->write_lsn = LSN + 100; /* d confirms what was there before, and no more */
+        fact->standbys[0].flush_lsn = fact->standbys[1].flush_lsn = LSN + 100;
+        sync_watch(&f->core, 0);
+    }
+    review(f);
+    expect_listed(f, "2bcd 2bc");
+    for_ms(f, 5000, "bcd");
+    review(f);
+    expect_listed(f, "2bc 2bcd");
 }
 
 static void only_a_proof_for_this_very_permit_drops_the_others(void **state)
@@ -533,7 +556,7 @@ static void entries_are_told_as_postgresql_writes_them(void **state)
     assert_string_equal(view.target, "ANY 2 (b, c, d)");
     assert_string_equal(view.declared, "ANY 2 (b, c, d)");
     assert_int_equal(view.entries, 1);
-    assert_int_equal(view.streaming, 3);
+    assert_int_equal(view.confirming, 3);
     assert_false(view.degraded);
     lists(f, "2bcd 0");
     core_sync(&f->core, 0, &view);
@@ -557,6 +580,7 @@ int main(void)
         TEST(fewer_than_declared_and_at_last_nobody_are_waited_for_under_sync),
         TEST(strict_drops_a_standby_and_never_a_copy),
         TEST(a_standby_is_waited_for_again_once_it_has_caught_up),
+        TEST(a_standby_that_streams_and_confirms_nothing_is_gone),
         TEST(only_a_proof_for_this_very_permit_drops_the_others),
         TEST(proven_nobody_is_recorded_as_asynchronous),
         TEST(going_back_is_a_change_with_a_proof_of_its_own),
