@@ -6,14 +6,15 @@
 
 #include "fence/guard/guard_core.h"
 
-#define GUARD_STAY     (-1)
-#define GUARD_BIT(s)   (UINT64_C(1) << (s))
-#define GUARD_ANY      (GUARD_BIT(DUTIES) - 1)
-#define GUARD_CRASHES  3    /* under one epoch: more restarts would be a loop */
-#define GUARD_LOOK_MS  2000 /* how long an unpermitted primary may wait for the first permit */
-#define GUARD_AGAIN_MS 200  /* between two tries of what did not work */
-#define GUARD_PROVE_MS 1000 /* between two tries of a proof */
-#define GUARD_SLOTS_MS 10000
+#define GUARD_STAY        (-1)
+#define GUARD_BIT(s)      (UINT64_C(1) << (s))
+#define GUARD_ANY         (GUARD_BIT(DUTIES) - 1)
+#define GUARD_CRASHES     3    /* under one epoch: more restarts would be a loop */
+#define GUARD_LOOK_MS     2000 /* how long an unpermitted primary may wait for the first permit */
+#define GUARD_AGAIN_MS    200  /* between two tries of what did not work */
+#define GUARD_PROVE_MS    1000 /* between two tries of a proof */
+#define GUARD_SLOTS_MS    10000
+#define GUARD_TOLD_NOBODY (-1) /* core->told.revision: the file names nobody that there is */
 
 typedef bool (*guard_when)(const struct guard_core *core);
 typedef void (*guard_act)(struct guard_core *core);

@@ -448,6 +448,9 @@ static void be_primary(struct guard_core *core)
     core->promote_out = false;
     core->crash[0] = '\0';
     core->applied_known = false;
+    if (core->applied_closed) {
+        core->told.revision = GUARD_TOLD_NOBODY; /* also where the permit says nothing of it */
+    }
     guard_effect(core, GUARD_DO_REST);
     report(core);
 }

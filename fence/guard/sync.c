@@ -382,6 +382,7 @@ bool sync_is_running(const struct sync *sync)
 void sync_written(struct sync *sync, bool written, const char *text)
 {
     bool ours = sync->order.closed || sync->order.sync.len > 0;
+    bool open = sync->names[0] == '\0' && !sync->order.proof; /* late, it only costs time */
     if (!written) {
         finish(sync, SYNC_UNKNOWN, text);
     } else if (sync->step == SYNC_CLOSING) {
@@ -390,9 +391,9 @@ void sync_written(struct sync *sync, bool written, const char *text)
     } else if (sync->step == SYNC_RESTORING) {
         sync->step = SYNC_RESTING;
         timer_start(sync->timer, REST_MS);
-    } else if (!ours) {
+    } else if (!ours || open) {
         sync->params.complain(sync->params.arg, "");
-        finish(sync, SYNC_DONE, ""); /* whatever is shown now is the operator's */
+        finish(sync, SYNC_DONE, ""); /* whatever is shown now is the operator's, or nothing */
     } else {
         go(sync, SYNC_SHOWING, SHOWN_MS);
         look(sync);

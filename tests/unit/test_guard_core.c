@@ -1289,6 +1289,27 @@ static void s1_a_standby_is_closed_while_its_permit_has_sync_entries(void **unus
     assert_false(did(GUARD_DO_FOLLOW)->closed);
 }
 
+/* Promoted by hand in the moment in which its permit began to say nothing of it. */
+static void a_closed_standby_that_became_a_primary_is_opened(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    struct guard_event event = event_of(GUARD_EV_FOLLOWED);
+    snprintf(event.upstream, sizeof event.upstream, "db2");
+    event.closed = true;
+    step(event);
+    give_permit(a_permit(11, 6, "db1"));
+    saved();
+    accept_renewal(now_ms);
+    see(seen_running(ROLE_PRIMARY));
+    assert_int_equal(core.state, DUTY_PRIMARY);
+    assert_non_null(did(GUARD_DO_SYNC));
+    assert_int_equal(core.told.len, 0);
+    say_synced(GUARD_EV_SYNCED, core.sync_round);
+    tick(100);
+    assert_null(did(GUARD_DO_SYNC));
+}
+
 static void f17_slots_follow_the_roles_that_are_obeyed(void **unused)
 {
     (void)unused;
@@ -1762,6 +1783,7 @@ int main(void)
         cmocka_unit_test(g12_a_returning_guard_proves_anew_what_was_accepted),
         cmocka_unit_test(a_start_and_a_promotion_have_the_accepted_target_before_them),
         cmocka_unit_test(s1_a_standby_is_closed_while_its_permit_has_sync_entries),
+        cmocka_unit_test(a_closed_standby_that_became_a_primary_is_opened),
         cmocka_unit_test(f17_slots_follow_the_roles_that_are_obeyed),
         cmocka_unit_test(no_random_life_breaks_the_rules_of_time),
     };

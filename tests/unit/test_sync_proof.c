@@ -212,6 +212,19 @@ static void e12_a_commit_that_nobody_confirms_is_unknown_and_is_cancelled_at_the
     assert_int_equal(guard.outcome, SYNC_DONE);
 }
 
+/* Its client would see success. */
+static void e15_a_cancelled_wait_is_no_proof(void **state)
+{
+    (void)state;
+    struct sync_entry_record entry = an_entry(true, 1, "west", NULL);
+    begin(&entry, 1, true);
+    await(waiting_sql, "1");
+    sql(&east, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+    assert_true(loop_run_until(guard.loop, &guard.ended, TEST_MS));
+    assert_int_equal(guard.outcome, SYNC_UNKNOWN);
+    assert_non_null(strstr(guard.text, "canceling wait"));
+}
+
 static void f11_a_walsender_that_has_not_taken_the_new_entry_up_ends_the_proof(void **state)
 {
     (void)state;
@@ -413,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         real(from_nobody_to_somebody_goes_behind_two_checkpoints),
         real(e12_a_commit_that_nobody_confirms_is_unknown_and_is_cancelled_at_the_next_try),
+        real(e15_a_cancelled_wait_is_no_proof),
         real(f11_a_walsender_that_has_not_taken_the_new_entry_up_ends_the_proof),
         real(s3_entries_that_could_mix_go_by_way_of_nobody),
         real(s3_a_walsender_that_keeps_its_place_brings_the_entry_before_back),
