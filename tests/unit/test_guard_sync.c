@@ -176,6 +176,8 @@ static void f11_a_place_that_was_the_same_before_tells_nothing(void **unused)
     assert_false(proves(&sync, lags, holds)); /* as under the entry before */
     sync.entries[0] = an_entry(true, 1, 4);   /* c alone: a place of a is new */
     assert_true(proves(&sync, lags, holds));
+    sync = a_sync(&entries[1], 1); /* what was in force before it is not known */
+    assert_false(proves(&sync, lags, holds));
 }
 
 static void f11_fewer_copies_than_k_are_no_proof(void **unused)
