@@ -328,6 +328,60 @@ static void a_file_that_is_not_included_is_complained_of(void **state)
     assert_non_null(strstr(guard.complaint, "include_if_exists = 'elsewhere.conf'"));
 }
 
+/* ---- a standby whose file names nobody that there is ---- */
+
+static void write_nobody(void *arg, enum sync_file file)
+{
+    (void)arg;
+    (void)file;
+    append_file(west.dir, "failover.conf",
+                "synchronous_standby_names = '" GUARD_SYNC_NOBODY_NAMES "'\n");
+    kill(west.pid, SIGHUP);
+    sync_written(guard.sync, true, "");
+}
+
+/* It became a primary by another hand: its commits wait. */
+static void expect_nothing_acknowledged(void)
+{
+    sql(&west, "SELECT pg_promote()");
+    PGconn *conn = connect_to(&west);
+    assert_int_equal(PQsendQuery(conn, "SELECT pg_logical_emit_message(true, 'test', '')"), 1);
+    await_sql(&west, waiting_sql, "1");
+    assert_int_equal(PQconsumeInput(conn), 1);
+    assert_true(PQisBusy(conn));
+    PQfinish(conn);
+}
+
+static void i9_a_standby_started_closed_acknowledges_nothing_when_it_is_promoted(void **state)
+{
+    (void)state;
+    standby_start(&west, "west", &east,
+                  "synchronous_standby_names = '" GUARD_SYNC_NOBODY_NAMES "'\n");
+    expect_nothing_acknowledged();
+}
+
+static void i9_a_standby_closed_while_it_runs_acknowledges_nothing_when_it_is_promoted(void **state)
+{
+    (void)state;
+    standby_start(&west, "west", &east, "include_if_exists = 'failover.conf'\n");
+    struct sync_params params = {.target = {.hostaddr = west.sockets,
+                                            .port = west.port,
+                                            .dbname = "postgres",
+                                            .user = "postgres",
+                                            .sslmode = "disable"},
+                                 .include_file = "failover.conf",
+                                 .write = write_nobody,
+                                 .done = on_done,
+                                 .complain = on_complaint};
+    struct sync_order order = {.closed = true, .barrier = true};
+    sync_free(guard.sync);
+    guard.sync = sync_new(guard.loop, &params);
+    sync_begin(guard.sync, &order);
+    assert_true(loop_run_until(guard.loop, &guard.ended, TEST_MS));
+    assert_int_equal(guard.outcome, SYNC_DONE);
+    expect_nothing_acknowledged();
+}
+
 /* ---- slots ---- */
 
 static void keep(const char *one, const char *other)
@@ -433,6 +487,8 @@ int main(void)
         real(to_nobody_commits_go_on_and_those_that_wait_end),
         real(what_another_place_says_is_complained_of_and_left),
         real(a_file_that_is_not_included_is_complained_of),
+        real(i9_a_standby_started_closed_acknowledges_nothing_when_it_is_promoted),
+        real(i9_a_standby_closed_while_it_runs_acknowledges_nothing_when_it_is_promoted),
         real(f17_slots_are_made_and_dropped_as_declared_and_others_are_left),
         real(f17_a_slot_in_use_is_left_until_it_is_not),
         real(f17_a_standby_asks_its_upstream_for_the_slot),
