@@ -309,7 +309,7 @@ bool choice_is_late(const struct core *core, int db)
 bool timeline_is_unexpected(const struct core *core, int db)
 {
     const struct move_record *move = core_move_of(core, db);
-    return core->event->promote.timeline != move->from_timeline + 1 ||
+    return core->event->promote.timeline != move_timeline(move) ||
            core->event->promote.system_id != move->system_id;
 }
 
@@ -337,7 +337,7 @@ bool candidate_forked(const struct core *core, int db)
     const struct instance_fact *fact = candidate_news(core, db);
     const struct move_record *move = core_move_of(core, db);
     return fact != NULL && fact->role == ROLE_PRIMARY &&
-           (fact->timeline != move->from_timeline + 1 || fact->system_id != move->system_id);
+           (fact->timeline != move_timeline(move) || fact->system_id != move->system_id);
 }
 
 /*
@@ -913,20 +913,26 @@ void grant(struct core *core, int db)
     const struct instance_fact *fact = &d->instances[choice.chosen].fact;
     const char *node = instance_node(core, db, choice.chosen);
     const struct evidence_record *last = &move->evidence[move->evidence_len - 1];
+    int64_t life = choice.in_place ? 0 : fact->life; /* it is stopped: its next life is meant */
     permit_grant(core, db, node, move->system_id, move->from_timeline,
-                 is_guarded(core, db) ? d->instances[choice.chosen].guard.said.boot : "",
-                 fact->life);
+                 is_guarded(core, db) ? d->instances[choice.chosen].guard.said.boot : "", life);
     text_copy(move->candidate, sizeof move->candidate, node);
-    move->candidate_life = fact->life;
+    move->candidate_life = life;
     move->phase = PHASE_PROMOTE;
     move->lives = 0;
     move->estimated_loss_bytes = choice.loss_known ? choice.loss_bytes : UINT64_MAX;
     text_format(lsn, sizeof lsn, "%X/%X", (unsigned)(fact->receive_lsn >> 32),
                 (unsigned)fact->receive_lsn);
-    note(core, NOTE_INFO, "R-C1", db, -1, -1, "%s is chosen: timeline %u, WAL to %s, %s", node,
-         fact->timeline, lsn,
-         choice.loss_proven ? "its sync entry proves that nothing acknowledged is lost"
-                            : "asynchronous: a loss is possible");
+    if (choice.in_place) {
+        note(core, NOTE_INFO, "R-C1", db, -1, -1,
+             "%s is chosen, to be started again in its place: it has all that it ever acknowledged",
+             node);
+    } else {
+        note(core, NOTE_INFO, "R-C1", db, -1, -1, "%s is chosen: timeline %u, WAL to %s, %s", node,
+             fact->timeline, lsn,
+             choice.loss_proven ? "its sync entry proves that nothing acknowledged is lost"
+                                : "asynchronous: a loss is possible");
+    }
     text_format(evidence, sizeof evidence, "%s %s: %.180s", evidence_kind_names[last->kind],
                 last->level, last->detail);
     incident_moved(core, db, node, evidence, choice.loss_bytes);
@@ -1024,7 +1030,7 @@ void record_primary(struct core *core, int db)
     char key[NAME_SIZE * 2];
     text_copy(record->primary, sizeof record->primary, move->candidate);
     record->system_id = move->system_id;
-    record->timeline = move->from_timeline + 1;
+    record->timeline = move_timeline(move);
     record->sync_enforced = false;
     for (int i = 0; i < move->burnt_len; i++) {
         record_burnt(core, db, record, move->burnt[i]);
@@ -1208,7 +1214,7 @@ void park(struct core *core, int db)
     } else {
         text_format(why, sizeof why, "%s is on another timeline than %u, which the record expects",
                     move != NULL ? move->candidate : "the candidate",
-                    move != NULL ? move->from_timeline + 1 : 0);
+                    move != NULL ? move_timeline(move) : 0);
     }
     if (move != NULL && move->parked[0] == '\0') {
         text_copy(move->parked, sizeof move->parked, why);

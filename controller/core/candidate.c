@@ -13,6 +13,13 @@
  * that is replaced, also when a candidate has held the permit since. Otherwise the database counts
  * as asynchronous: the estimated loss, with the sample's age counted, must stay within max_lag or
  * within what a person accepted.
+ *
+ * The old primary itself (design §6): stopped, its data directory intact, and its guard asks for a
+ * permit. It has everything that it ever acknowledged, so it is chosen where no standby may be; and
+ * before one that would lose something, if it had been shut down cleanly before it was fenced (its
+ * permit had lapsed). One that crashed, hung or was cut off may do so again, and a loss within
+ * max_lag is what the policy prefers. Not when a person moves it, and not once anybody was granted
+ * the permit since its revocation: another history may have begun.
  */
 #include "controller/core/private.h"
 
@@ -20,6 +27,7 @@
 
 #include "controller/base/rule_off.h"
 
+#define HEARING_MS 3000 /* for a standby, before the old primary starts again instead */
 #define HEARD_FINDINGS                                                                             \
     2 /* in a row that show the same end of WAL, while a receiver is still connected */
 
@@ -263,11 +271,124 @@ static void say_why_nobody(const struct core *core, int db, struct choice *choic
     }
 }
 
-void candidate_choose_with(const struct core *core, int db, bool after_fence, uint64_t accepted,
+/* ---- the old primary, in its place ---- */
+
+bool guard_asks_to_start(const struct core *core, int db, int i)
+{
+    const struct guard_record *said = guard_of(core, db, i);
+    return said != NULL && is_guarded(core, db) && guard_is_heard(core, db, i) &&
+           said->state == GUARD_STOPPED && said->asks_start;
+}
+
+static int old_primary(const struct core *core, int db)
+{
+    const struct move_record *move = core_move_of(core, db);
+    return move == NULL ? core_primary(core, db) : node_instance(core, db, move->from);
+}
+
+/* "" or why it may not start again, once its guard says that it is stopped. */
+static void restart_refused(const struct core *core, int db, int i, bool after_fence, char *text,
+                            size_t size)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct move_record *move = core_move_of(core, db);
+    const struct guard_record *said = &d->instances[i].guard.said;
+    text[0] = '\0';
+    if (move != NULL && (move->candidate[0] != '\0' || move->burnt_len > 0)) {
+        text_copy(text, size, "another was granted the permit since");
+    } else if (move != NULL && move->forced) {
+        text_copy(text, size, "a person moves it (workflow abandon gives it back)");
+    } else if (!said->asks_start) {
+        text_format(text, size, "its guard does not ask to start it: %.120s",
+                    said->held[0] != '\0' ? said->held : "no reason is given");
+    } else if (said->system_id != d->permit.system_id) {
+        text_format(text, size, "its system id is %llu, the permit's %llu",
+                    (unsigned long long)said->system_id, (unsigned long long)d->permit.system_id);
+    } else if (said->checkpoint_timeline != d->permit.timeline) {
+        text_format(text, size, "it ended on timeline %u, the recorded history is on %u",
+                    said->checkpoint_timeline, d->permit.timeline);
+    } else if (after_fence && (said->stopped_for == 0 || said->stopped_for != d->permit_revision)) {
+        text_copy(text, size, "its guard has not reported since the revocation");
+    }
+}
+
+static bool may_restart(const struct core *core, int db, int i, bool after_fence,
+                        struct candidate_verdict *verdict)
+{
+    char text[REASON_SIZE];
+    const struct guard_record *said = i < 0 ? NULL : guard_of(core, db, i);
+    if (said == NULL || !is_guarded(core, db) || !guard_is_heard(core, db, i) ||
+        said->state != GUARD_STOPPED) {
+        return false;
+    }
+    restart_refused(core, db, i, after_fence, text, sizeof text);
+    if (text[0] != '\0') {
+        text_format(verdict->reason, sizeof verdict->reason,
+                    "it is the old primary, stopped, and may not start again: %.180s", text);
+        return false;
+    }
+    text_format(
+        verdict->reason, sizeof verdict->reason,
+        "it is the old primary, stopped %s: it may start again in its place, and loses nothing",
+        said->clean ? "cleanly" : "by a crash");
+    return true;
+}
+
+/* It was the choice before the fence as well, or is now that one begins. */
+static bool restart_was_planned(const struct core *core, int db)
+{
+    const struct move_record *move = core_move_of(core, db);
+    return move == NULL || strcmp(move->planned, move->from) == 0;
+}
+
+/* A standby that would have passed before the fence is given the time to be heard after it. */
+static bool standbys_had_their_time(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    return restart_was_planned(core, db) || d->state == DB_CHOICE_WAIT ||
+           (d->proven_ms != 0 && core->now_ms - d->proven_ms >= HEARING_MS);
+}
+
+/* An estimate of nothing is none: by its sync entries, or by where the old one's WAL ends. */
+static bool loses_nothing(const struct core *core, int db, int old, const struct choice *choice)
+{
+    const struct instance_state *instances = core->databases[db].instances;
+    const struct guard_record *said = old < 0 ? NULL : guard_of(core, db, old);
+    if (choice->chosen < 0 || !choice->loss_known || choice->loss_bytes != 0) {
+        return false;
+    }
+    return choice->loss_proven ||
+           (said != NULL && said->clean && said->checkpoint_lsn != 0 &&
+            instances[choice->chosen].fact.receive_lsn > said->checkpoint_lsn);
+}
+
+static void consider_restart(const struct core *core, int db, bool after_fence, struct choice *ret)
+{
+    int i = old_primary(core, db);
+    bool lossless = loses_nothing(core, db, i, ret);
+    for (int v = 0; v < ret->verdicts_len && !lossless; v++) {
+        struct candidate_verdict *verdict = &ret->verdicts[v];
+        if (verdict->instance != i || !may_restart(core, db, i, after_fence, verdict)) {
+            continue;
+        }
+        bool preferred =
+            core->databases[db].instances[i].guard.said.clean && restart_was_planned(core, db);
+        if (ret->chosen >= 0 ? !preferred : !standbys_had_their_time(core, db)) {
+            continue;
+        }
+        verdict->passes = true;
+        ret->chosen = i;
+        ret->in_place = true;
+        ret->loss_known = true;
+        ret->loss_proven = true;
+        ret->loss_bytes = 0;
+        ret->reason[0] = '\0';
+    }
+}
+
+static void choose_standby(const struct core *core, int db, bool after_fence, uint64_t accepted,
                            struct choice *ret)
 {
-    memset(ret, 0, sizeof *ret);
-    ret->chosen = -1;
     for (int i = 0; i < core->def.databases[db].instances_len; i++) {
         judge(core, db, i, after_fence, ret);
     }
@@ -293,6 +414,15 @@ void candidate_choose_with(const struct core *core, int db, bool after_fence, ui
     } else {
         check_loss(core, db, accepted, ret);
     }
+}
+
+void candidate_choose_with(const struct core *core, int db, bool after_fence, uint64_t accepted,
+                           struct choice *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->chosen = -1;
+    choose_standby(core, db, after_fence, accepted, ret);
+    consider_restart(core, db, after_fence, ret);
 }
 
 void candidate_choose(const struct core *core, int db, bool after_fence, struct choice *ret)

@@ -472,6 +472,9 @@ void core_take_peer(struct core *core, const char *id, const struct controller_r
 
 /* The watch, or a reading, has delivered everything up to this revision. */
 void core_saw(struct core *core, int64_t revision);
+/* The store was rescued: its revisions begin anew, and what guards said in the old one is of the
+ * past. Not while leading. */
+void core_forget_store(struct core *core);
 
 /* From guards; older than what is known: ignored. False: the definition has no such instance. */
 bool core_take_guard(struct core *core, const struct guard_record *said, int64_t mod_revision,
@@ -505,11 +508,12 @@ struct candidate_verdict {
     char reason[REASON_SIZE]; /* why not, with value and limit; or what speaks for it */
 };
 struct choice {
-    int chosen; /* instance index, or -1 */
+    int chosen;    /* instance index, or -1 */
+    bool in_place; /* it is the old primary, to be started again where it was stopped */
     uint64_t
         loss_bytes; /* estimated; 0 when sync entries prove that nothing acknowledged is lost */
     bool loss_known;
-    bool loss_proven;         /* known to be 0 by what commits waited for, not by an estimate */
+    bool loss_proven;         /* known to be 0, not by an estimate */
     char reason[REASON_SIZE]; /* why nobody, when chosen is -1 */
     int verdicts_len;
     struct candidate_verdict verdicts[INSTANCES_MAX];
@@ -578,6 +582,7 @@ struct explanation {
     char verdict[REASON_SIZE * 2];
     int target;                   /* instance, or -1 */
     bool loss_known, loss_proven; /* as in a choice */
+    bool in_place;
     uint64_t loss_bytes, loss_limit;
     struct core_time times[LAPS];
     struct core_time total;

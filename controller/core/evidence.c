@@ -50,6 +50,18 @@ void core_saw(struct core *core, int64_t revision)
     core->seen_revision = revision > core->seen_revision ? revision : core->seen_revision;
 }
 
+void core_forget_store(struct core *core)
+{
+    core->seen_revision = 0;
+    for (int db = 0; db < DATABASES_MAX; db++) {
+        memset(&core->databases[db].renewal, 0, sizeof core->databases[db].renewal);
+        for (int i = 0; i < INSTANCES_MAX; i++) {
+            struct instance_state *state = &core->databases[db].instances[i];
+            memset(&state->guard, 0, sizeof state->guard);
+        }
+    }
+}
+
 bool core_take_guard(struct core *core, const struct guard_record *said, int64_t mod_revision,
                      uint64_t now_ms)
 {
@@ -268,7 +280,7 @@ bool the_guard_forked(const struct core *core, int db)
     const struct guard_record *said = candidate_said(core, db);
     const struct move_record *move = core_move_of(core, db);
     return said != NULL &&
-           (said->timeline != move->from_timeline + 1 || said->system_id != move->system_id);
+           (said->timeline != move_timeline(move) || said->system_id != move->system_id);
 }
 
 /* ---- guards begin to guard, and what each instance shall be ---- */

@@ -63,6 +63,7 @@ static void explain_candidates(const struct core *core, int db, struct explanati
     out->target = choice.chosen;
     out->loss_known = choice.loss_known;
     out->loss_proven = choice.loss_proven;
+    out->in_place = choice.in_place;
     out->loss_bytes = choice.loss_bytes;
     out->loss_limit = core->def.databases[db].max_lag_bytes;
     for (int i = 0; i < choice.verdicts_len; i++) {
@@ -93,6 +94,7 @@ static void explain_loss(const struct core *core, int db, struct explanation *ou
     uint64_t seen = core->databases[db].primary_lsn_ms;
     check_set(check, "loss", within, seen == 0 ? -1 : (int64_t)(core->now_ms - seen), "%s",
               out->target < 0 ? "without a candidate there is nothing to estimate"
+              : out->in_place ? "the old primary starts again, with all that it ever acknowledged"
               : proven        ? "its sync entry is enforced: nothing acknowledged would be lost"
               : out->loss_known
                   ? "asynchronous, or its sync entry is not seen to be enforced: an estimate"
@@ -212,6 +214,10 @@ static void conclude(const struct core *core, int db, struct explanation *out)
         text_format(out->verdict, sizeof out->verdict,
                     "if the primary of %s failed now, a person would be needed: %s",
                     core->def.databases[db].name, first->text);
+    } else if (out->in_place) {
+        text_format(out->verdict, sizeof out->verdict,
+                    "the primary of %s on %s is stopped, and would start again in its place",
+                    core->def.databases[db].name, instance_node(core, db, out->primary));
     } else {
         text_format(out->verdict, sizeof out->verdict,
                     "if the primary of %s on %s failed now, %s would take over without a person",

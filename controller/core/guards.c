@@ -104,8 +104,12 @@ static void check_candidate(const struct core *core, int db, struct core_check *
     } else {
         const struct instance_fact *fact = &core->databases[db].instances[choice.chosen].fact;
         const char *node = instance_node(core, db, choice.chosen);
-        check_set(check, "candidate", true, (int64_t)(core->now_ms - fact->answered_ms),
-                  "%s would take over", node);
+        uint64_t seen_ms = choice.in_place
+                               ? core->databases[db].instances[choice.chosen].guard.heard_ms
+                               : fact->answered_ms;
+        check_set(check, "candidate", true, (int64_t)(core->now_ms - seen_ms),
+                  choice.in_place ? "%s would be started again in its place" : "%s would take over",
+                  node);
         check_value(check, "%s", node);
     }
     check_limit(check, "at least one");

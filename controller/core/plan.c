@@ -126,9 +126,16 @@ static void plan_database(const struct core *core, const struct request_record *
     describe_neighbours(core, request, db, node, step->text, sizeof step->text, hash);
     times_add(&plan->total, &step->time);
     step = add_step(plan, db, LAP_PROMOTE, times);
-    text_format(step->text, sizeof step->text,
-                "hear the standbys, grant the permit to %s and promote it to timeline %u",
-                instance_node(core, db, choice.chosen), d->permit.timeline + 1);
+    if (choice.in_place) {
+        text_format(
+            step->text, sizeof step->text,
+            "grant the permit to %s again, whose guard starts it in its place on timeline %u",
+            instance_node(core, db, choice.chosen), d->permit.timeline);
+    } else {
+        text_format(step->text, sizeof step->text,
+                    "hear the standbys, grant the permit to %s and promote it to timeline %u",
+                    instance_node(core, db, choice.chosen), d->permit.timeline + 1);
+    }
     times_add(&plan->total, &step->time);
     step = add_step(plan, db, LAP_REDIRECT, times);
     describe_routes(core, db, step->text, sizeof step->text);

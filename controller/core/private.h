@@ -217,6 +217,8 @@ int node_needed_by(const struct core *core, int db, int node, char *text, size_t
 int node_held_by(const struct core *core, int db, int node, char *text, size_t size);
 void hold_check(const struct core *core, int db, enum hold hold, struct core_check *ret_check);
 
+/* candidate.c: stopped, a former primary, intact: it starts if it gets a permit */
+bool guard_asks_to_start(const struct core *core, int db, int instance);
 /* candidate.c: as candidate_choose, when a person accepts such a loss */
 void candidate_choose_with(const struct core *core, int db, bool after_fence,
                            uint64_t accept_loss_bytes, struct choice *ret_choice);
@@ -321,6 +323,8 @@ bool is_moving(const struct core *core, int db);
 const struct move_record *proven_move(const struct core *core, int db);
 /* Is it the node whose fence was proven, or the primary that was fenced before it? */
 bool was_fenced(const struct move_record *move, const char *node);
+/* workflow.c: the timeline that the candidate is to be a primary on */
+uint32_t move_timeline(const struct move_record *move);
 uint64_t earlier(uint64_t a, uint64_t b);
 
 #endif

@@ -172,6 +172,7 @@ static void check_old_primary(const struct core *core, int db, const struct move
     bool strange =
         fresh && (fact->system_id != move->system_id || fact->timeline != move->from_timeline);
     bool paused = core->groups[db_group(core, db)].record.paused;
+    bool starts = from >= 0 && guard_asks_to_start(core, db, from);
     if (fact == NULL || strange) {
         check_set(check, "old primary", false, fresh ? (int64_t)age : -1,
                   fact == NULL ? "the definition has no instance on %s"
@@ -181,14 +182,19 @@ static void check_old_primary(const struct core *core, int db, const struct move
         check_limit(check, "timeline %u", move->from_timeline);
         return;
     }
-    check_set(check, "old primary", works || paused, fresh ? (int64_t)age : -1,
+    check_set(check, "old primary", works || starts || paused, fresh ? (int64_t)age : -1,
               works    ? "%s takes writes"
+              : starts ? "the guard of %s asks to start it again"
               : paused ? "%s is not seen to take writes; the group is paused, so nothing follows"
                        : "%s is not seen to take writes, so automation would begin again at once: "
                          "bring it up, or pause the group first",
               move->from);
-    check_value(check, works ? "takes writes" : paused ? "silent, paused" : "silent");
-    check_limit(check, "takes writes, or paused");
+    check_value(check, works    ? "takes writes"
+                       : starts ? "stopped, intact"
+                       : paused ? "silent, paused"
+                                : "silent");
+    check_limit(check, is_guarded(core, db) ? "takes writes, may start again, or paused"
+                                            : "takes writes, or paused");
 }
 
 /* Of a guarded database: the permit must name the boot of a guard that will start it again. */

@@ -131,9 +131,18 @@ const struct move_record *proven_move(const struct core *core, int db)
                : NULL;
 }
 
+/* Not the one that holds the permit again: its life is what is wanted. */
 bool was_fenced(const struct move_record *move, const char *node)
 {
-    return strcmp(move->fence_node, node) == 0 || strcmp(move->from, node) == 0;
+    return strcmp(move->candidate, node) != 0 &&
+           (strcmp(move->fence_node, node) == 0 || strcmp(move->from, node) == 0);
+}
+
+/* A promotion begins a timeline; the old primary that starts again goes on with its own. */
+uint32_t move_timeline(const struct move_record *move)
+{
+    bool in_place = move->candidate[0] != '\0' && strcmp(move->candidate, move->from) == 0;
+    return in_place ? move->from_timeline : move->from_timeline + 1;
 }
 
 /* Howard Hinnant's days-to-civil, for an id that a person can read. */

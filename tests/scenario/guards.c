@@ -88,6 +88,10 @@ static void report(struct world *world, int db, int i)
     said->down_ms = up || guard->crashed_ms == 0 ? 0 : world->now_ms - guard->crashed_ms;
     snprintf(said->crash, sizeof said->crash, "%s",
              up || guard->crashed_ms == 0 ? "" : "ended by signal 9");
+    said->asks_start = guard->guarding && !up && pg->role == ROLE_PRIMARY;
+    said->clean = !up && pg->role == ROLE_PRIMARY && guard->crashed_ms == 0;
+    said->checkpoint_timeline = pg->timeline;
+    said->checkpoint_lsn = said->clean ? pg->lsn : 0;
     said->watchdog = WATCHDOG_TEST;
     said->armed = guard->deadline_ms != 0;
     store_guard_written(world, db, i);
@@ -243,6 +247,8 @@ static void obey_grant(struct world *world, int db, int i)
         world->guards[db][i].crashed_ms = 0;
         write_names(world, db, i);
         postgres_start(world, db, i); /* given back: it goes on where it was stopped */
+        world_print(world, "the guard of %s starts %s again, in its place", node_of(world, db, i),
+                    world->def.databases[db].name);
         report(world, db, i);
     }
 }
@@ -404,8 +410,9 @@ static void on_tick(struct world *world, const struct args *args)
     int db = args->a;
     int i = args->b;
     look(world, db, i);
-    if (world->now_ms >= world->guards[db][i].reported_ms + REPORT_MS ||
-        world->guards[db][i].reported_ms == 0) {
+    if (reaches_store(world, db, i) &&
+        (world->now_ms >= world->guards[db][i].reported_ms + REPORT_MS ||
+         world->guards[db][i].reported_ms == 0)) {
         world->guards[db][i].reported_ms = world->now_ms;
         report(world, db, i);
     }
