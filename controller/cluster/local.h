@@ -87,6 +87,8 @@ struct local_config {
     char api_cert[LOCAL_PATH_SIZE], api_key[LOCAL_PATH_SIZE], api_client_ca[LOCAL_PATH_SIZE];
     struct local_allowed_def api_allowed[LOCAL_ALLOWED_MAX];
     int api_allowed_len;
+    char copy_dir[LOCAL_PATH_SIZE]; /* store_copy.h's files */
+    uint64_t copy_every_ms;         /* the least between two copies */
     struct local_guard_def guard;
 };
 

@@ -367,17 +367,25 @@ static int read_password(const struct daemon *d, char password[ETCD_USER_SIZE], 
     return 0;
 }
 
+int daemon_etcd_config(const struct daemon *d, struct etcd_config *ret_config, struct err *ret_err)
+{
+    memset(ret_config, 0, sizeof *ret_config);
+    ret_config->endpoints_len = d->local->endpoints_len;
+    for (int i = 0; i < d->local->endpoints_len; i++) {
+        snprintf(ret_config->endpoints[i], sizeof ret_config->endpoints[i], "%s",
+                 d->local->endpoints[i]);
+    }
+    snprintf(ret_config->ca_file, sizeof ret_config->ca_file, "%s", d->local->etcd_ca);
+    snprintf(ret_config->cert_file, sizeof ret_config->cert_file, "%s", d->local->etcd_cert);
+    snprintf(ret_config->key_file, sizeof ret_config->key_file, "%s", d->local->etcd_key);
+    snprintf(ret_config->user, sizeof ret_config->user, "%s", d->local->etcd_user);
+    return read_password(d, ret_config->password, ret_err);
+}
+
 static int configure_etcd(struct daemon *d, struct err *ret_err)
 {
-    struct etcd_config config = {.endpoints_len = d->local->endpoints_len};
-    for (int i = 0; i < d->local->endpoints_len; i++) {
-        snprintf(config.endpoints[i], sizeof config.endpoints[i], "%s", d->local->endpoints[i]);
-    }
-    snprintf(config.ca_file, sizeof config.ca_file, "%s", d->local->etcd_ca);
-    snprintf(config.cert_file, sizeof config.cert_file, "%s", d->local->etcd_cert);
-    snprintf(config.key_file, sizeof config.key_file, "%s", d->local->etcd_key);
-    snprintf(config.user, sizeof config.user, "%s", d->local->etcd_user);
-    if (read_password(d, config.password, ret_err) < 0) {
+    struct etcd_config config;
+    if (daemon_etcd_config(d, &config, ret_err) < 0) {
         return -1;
     }
     d->etcd = etcd_new(d->loop, d->http, &config);
@@ -436,6 +444,7 @@ struct daemon *daemon_new(struct loop *loop, struct local_config *local, struct 
     snprintf(d->prefix, sizeof d->prefix, "/failover/%s/", local->cluster);
     core_init(core, local->id, clock_now_ms());
     core->view_sequence = first_sequence();
+    identity_remember(d);
     d->events = events_new();
     d->http = http_new(loop);
     if (configure_etcd(d, ret_err) < 0 || serving_start(d, ret_err) < 0) {
@@ -446,6 +455,7 @@ struct daemon *daemon_new(struct loop *loop, struct local_config *local, struct 
     notify_start(d);
     start_pump(d);
     store_start(d);
+    copying_start(d);
     return d;
 }
 
@@ -468,6 +478,8 @@ void daemon_stop(struct daemon *d)
     struct core_event event = daemon_event(EV_NOT_LEADING);
     step(d, &event);
     acting_cancel_all(d);
+    copying_stop(d);
+    identity_stop(d);
     store_stop(d);
     if (d->election == NULL) {
         on_session_ended(d);
@@ -499,6 +511,8 @@ void daemon_free(struct daemon *d)
     acting_stop(d);
     probing_stop(d);
     serving_stop(d);
+    copying_stop(d);
+    identity_stop(d);
     store_stop(d);
     election_free(d->election);
     election_free(d->returning);

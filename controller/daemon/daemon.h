@@ -9,6 +9,7 @@
  *   store.c    records to and from etcd: the watch, saves, this controller's heartbeat
  *   reading.c  everything at once: at the start, and for a new leader
  *   identity.c is it the right etcd?
+ *   copying.c  a copy of the store in a file
  *   keeping.c  what keeps etcd small, and whether it takes writes
  *   probing.c  probes of instances and services, on their schedules
  *   acting.c   fencing levels, promotions, routes, calls
@@ -28,12 +29,14 @@
 #include "controller/base/json.h"
 #include "controller/base/log.h"
 #include "controller/base/loop.h"
+#include "controller/cluster/installation.h"
 #include "controller/cluster/local.h"
 #include "controller/cluster/records_json.h"
 #include "controller/core/core.h"
 #include "controller/daemon/notify.h"
 #include "controller/etcd/client.h"
 #include "controller/etcd/election.h"
+#include "controller/etcd/scout.h"
 #include "controller/etcd/watch.h"
 #include "controller/notify/call.h"
 #include "fence/level.h"
@@ -102,6 +105,11 @@ struct https {
     unsigned refused_more; /* without a line since the latest */
 };
 
+struct seen_epoch { /* the highest that etcd was seen to hold for a database */
+    char database[NAME_SIZE];
+    struct epoch epoch;
+};
+
 struct daemon {
     struct local_config *local;  /* the main's; daemon_reload() changes it */
     char prefix[NAME_SIZE + 16]; /* "/failover/<cluster>/" */
@@ -153,9 +161,19 @@ struct daemon {
     struct timer *heartbeat;
     bool heartbeat_running;
     bool heartbeat_again;
-    char installation[ID_SIZE]; /* pinned when first seen; "": none yet */
+    struct installation installation; /* pinned when first seen; id "": none yet */
+    int64_t revision_floor; /* of its etcd: the highest that a write, or a copy, has named */
+    bool went_back;         /* below it, so only a rescue makes it ours again */
+    char went_back_text[256];
+    char lower_epoch[256]; /* of the latest reading: a permit older than was seen; "": none */
+    struct seen_epoch epochs[DATABASES_MAX];
+    int epochs_len;
+    int behind;              /* readings in a row that were below it */
+    int64_t heartbeat_floor; /* the same when the heartbeat under way was sent */
     char
         identity_problem[PROBLEM_SIZE]; /* not "": this is not our store, and we never lead there */
+    struct etcd_scout *scout;           /* looks whether what answers was rescued */
+    struct copying *copying;            /* of the store, into a file */
 
     /* what keeps it small */
     struct compactor *compactor;
@@ -225,9 +243,33 @@ void reading_reload(struct daemon *d); /* a leader's, confirmed by a write */
 void reading_drop_reload(struct daemon *d);
 void reading_requests(struct daemon *d);
 
-/* identity.c. kv NULL: the key is not there; has_config: a definition is. */
-void identity_look(struct daemon *d, const struct etcd_kv *kv, bool has_config);
+/* identity.c. What a reading, or the watch, shows of whose store it is. */
+struct identity_seen {
+    const struct etcd_kv *kv; /* the key `installation`; NULL: it is not there */
+    bool has_config;          /* a definition is */
+    int64_t revision;         /* of the reading; 0: the watch's news */
+    int64_t floor;            /* of etcd's revision, when the reading was begun */
+};
+void identity_look(struct daemon *d, const struct identity_seen *seen);
 void identity_lost(struct daemon *d); /* another cluster answers than the pinned one */
+/* A write was answered with that revision; floor: what was known when it was sent. */
+void identity_wrote(struct daemon *d, int64_t revision, int64_t floor);
+/* A permit of that epoch is, or was, in our store. */
+void identity_saw_epoch(struct daemon *d, const char *database, struct epoch epoch);
+/* Of a reading: permits of a lower epoch than was seen. Before identity_look(). */
+void identity_compare(struct daemon *d, const struct etcd_kv *permit);
+/* What is read belongs to a store that is not ours: what is known of ours is kept. */
+bool identity_is_foreign(const struct daemon *d);
+void identity_remember(struct daemon *d); /* from the copy of an earlier life */
+void identity_stop(struct daemon *d);
+
+/* copying.c */
+void copying_start(struct daemon *d);
+void copying_stop(struct daemon *d);
+void copying_due(struct daemon *d); /* something that is copied has changed */
+
+/* daemon.c: the local file's etcd, with its password; to be wiped. */
+int daemon_etcd_config(const struct daemon *d, struct etcd_config *ret_config, struct err *ret_err);
 
 /* keeping.c */
 void keeping_start(struct daemon *d);

@@ -333,6 +333,9 @@ static const char *trouble_words(enum etcd_reason reason)
 void keeping_trouble(struct daemon *d, enum etcd_reason reason, const char *text)
 {
     const char *words = trouble_words(reason);
+    if (reason == ETCD_WRONG_CLUSTER && d->installation.id[0] != '\0') {
+        identity_lost(d);
+    }
     if (words == NULL || (d->trouble == reason && d->trouble_text[0] != '\0')) {
         return;
     }
@@ -355,7 +358,7 @@ void keeping_judge(struct daemon *d, const struct etcd_reply *reply)
         return;
     }
     keeping_trouble(d, reply->reason, reply->text);
-    if (reply->reason == ETCD_WRONG_CLUSTER && d->installation[0] == '\0') {
+    if (reply->reason == ETCD_WRONG_CLUSTER && d->installation.id[0] == '\0') {
         identity_lost(d);
         reading_all(d);
     }

@@ -31,6 +31,7 @@
 #define RETRY_MS      200
 #define IDENTITY_MS   2000 /* between looks whether the right store is back */
 #define WATCH_IDLE_MS 4000
+#define BEHIND_MAX    3 /* readings in a row below what a write has shown: it is the store itself */
 #define PICTURE_MAX   4096 /* keys: far more than a definition can name */
 
 struct kept_key {
@@ -45,6 +46,7 @@ struct reading {
     bool confirmed; /* a leader's: by the write that comes first */
     struct etcd_call *confirm;
     struct etcd_pager *pager;
+    int64_t floor; /* of etcd's revision, when it began */
     int64_t revision;
     struct kept_key *keys;
     int len, size;
@@ -291,14 +293,37 @@ static void finish_leader(struct daemon *d, const struct reading *reading)
     daemon_post(d, &event);
 }
 
+static void compare_epochs(struct daemon *d, const struct reading *reading)
+{
+    d->lower_epoch[0] = '\0';
+    for (int i = 0; i < reading->len; i++) {
+        const char *name = reading->keys[i].kv.key + strlen(d->prefix);
+        if (strncmp(name, STORE_PERMITS, strlen(STORE_PERMITS)) == 0) {
+            identity_compare(d, &reading->keys[i].kv);
+        }
+    }
+}
+
 static void finish(struct reading *reading)
 {
     struct daemon *d = reading->daemon;
     d->store_tried = true;
+    if (!reading->confirmed && reading->revision < reading->floor && d->behind++ < BEHIND_MAX) {
+        fail(reading, ETCD_STALE, "a member answers from its memory");
+        return;
+    }
+    d->behind = 0;
     d->reading = NULL;
     d->reloading = false;
-    identity_look(d, find(reading, STORE_INSTALLATION), find(reading, STORE_CONFIG) != NULL);
-    if (reading->confirmed && d->core->leading) {
+    compare_epochs(d, reading);
+    struct identity_seen seen = {.kv = find(reading, STORE_INSTALLATION),
+                                 .has_config = find(reading, STORE_CONFIG) != NULL,
+                                 .revision = reading->revision,
+                                 .floor = reading->floor};
+    identity_look(d, &seen);
+    if (identity_is_foreign(d)) {
+        retry_later(d);
+    } else if (reading->confirmed && d->core->leading) {
         finish_leader(d, reading);
     } else if (!reading->confirmed && !d->core->leading) {
         finish_follower(d, reading);
@@ -344,7 +369,10 @@ static void on_confirmed(void *arg, const struct etcd_reply *reply)
         end(d);
         daemon_resign(d, "the term is another's");
     } else {
-        read_pages(reading, reply->revision);
+        identity_wrote(d, reply->revision, reading->floor);
+        if (d->reading == reading) { /* it has not stood down meanwhile */
+            read_pages(reading, reply->revision);
+        }
     }
 }
 
@@ -377,6 +405,7 @@ static void begin(struct daemon *d, bool confirmed)
     }
     d->reading->daemon = d;
     d->reading->confirmed = confirmed;
+    d->reading->floor = d->revision_floor;
     if (confirmed) {
         confirm(d->reading);
     } else {

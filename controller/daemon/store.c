@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "controller/cluster/definition_read.h"
+#include "controller/cluster/store_copy.h"
 #include "controller/cluster/store_keys.h"
 #include "controller/daemon/daemon.h"
 #include "controller/daemon/fail_point.h"
@@ -187,6 +188,7 @@ static void take_permit(struct daemon *d, const struct etcd_kv *kv)
     if (permit_record_decode(kv->value, kv->value_len, &permit, &err) < 0) {
         store_complain(d, kv->key, &err);
     } else {
+        identity_saw_epoch(d, permit.database, permit.epoch);
         core_take_permit(d->core, &permit, kv->mod_revision);
     }
 }
@@ -323,6 +325,13 @@ static void take_event(struct daemon *d, const struct etcd_event *event)
 {
     const char *rest;
     bool deleted = event->kind == ETCD_EVENT_DELETE;
+    bool installation = cut(event->kv.key, d->prefix, STORE_INSTALLATION, &rest) && *rest == '\0';
+    if (identity_is_foreign(d) && !installation) {
+        return; /* another life of the store: what is known of ours is kept, as for promises */
+    }
+    if (store_copy_wants(event->kv.key + strlen(d->prefix)) || installation) {
+        copying_due(d);
+    }
     bool record = cut(event->kv.key, d->prefix, STORE_PERMITS, &rest) ||
                   cut(event->kv.key, d->prefix, STORE_GROUPS, &rest);
     if (record && d->core->leading) {
@@ -334,8 +343,9 @@ static void take_event(struct daemon *d, const struct etcd_event *event)
         }
         return;
     }
-    if (cut(event->kv.key, d->prefix, STORE_INSTALLATION, &rest) && *rest == '\0') {
-        identity_look(d, deleted ? NULL : &event->kv, true);
+    if (installation) {
+        struct identity_seen seen = {.kv = deleted ? NULL : &event->kv, .has_config = true};
+        identity_look(d, &seen);
     } else if (!deleted) {
         store_take_key(d, &event->kv);
     } else if (cut(event->kv.key, d->prefix, STORE_CONTROLLERS, &rest)) {
@@ -411,6 +421,8 @@ void store_offer_definition(struct daemon *d)
 struct save {
     struct daemon *daemon;
     uint32_t ticket;
+    struct seen_epoch epochs[DATABASES_MAX]; /* of the permits in it */
+    int epochs_len;
 };
 
 static void on_saved(void *arg, const struct etcd_reply *reply)
@@ -428,11 +440,15 @@ static void on_saved(void *arg, const struct etcd_reply *reply)
                      : reply->text);
     }
     FAIL_POINT_SAVE(d, "after", save->ticket);
-    free(save);
     daemon_post(d, &event);
     if (accepted) {
         d->saved_revision = reply->revision;
+        for (int i = 0; i < save->epochs_len; i++) {
+            identity_saw_epoch(d, save->epochs[i].database, save->epochs[i].epoch);
+        }
+        copying_due(d);
     }
+    free(save);
     keeping_judge(d, reply);
 }
 
@@ -480,6 +496,13 @@ void store_save(struct daemon *d, const struct effect *effect)
         }
         etcd_txn_if_mod(txn, keys[i], effect->save.items[i].revision);
         etcd_txn_then_put(txn, keys[i], values[i], len, 0);
+        if (effect->save.items[i].kind == SAVE_PERMIT && save->epochs_len < DATABASES_MAX) {
+            const struct permit_record *permit =
+                &d->core->databases[effect->save.items[i].index].permit;
+            struct seen_epoch *seen = &save->epochs[save->epochs_len++];
+            memcpy(seen->database, permit->database, sizeof seen->database);
+            seen->epoch = permit->epoch;
+        }
     }
     FAIL_POINT_SAVE(d, "before", save->ticket);
     etcd_txn(d->etcd, txn, SAVE_MS, on_saved, save);
@@ -516,6 +539,9 @@ char *store_encode_view(struct daemon *d, size_t *ret_len)
 static void on_heartbeat(void *arg, const struct etcd_reply *reply)
 {
     struct daemon *d = arg;
+    if (reply->outcome == ETCD_OK) {
+        identity_wrote(d, reply->revision, d->heartbeat_floor);
+    }
     /* An unknown one is repeated within a second; the lease's fate is the election's. */
     d->heartbeat_running = false;
     keeping_judge(d, reply);
@@ -542,6 +568,7 @@ void store_heartbeat(struct daemon *d)
     snprintf(key, sizeof key, "%s" STORE_CONTROLLERS "%s", d->prefix, d->local->id);
     d->heartbeat_again = false;
     d->heartbeat_running = true;
+    d->heartbeat_floor = d->revision_floor;
     etcd_put(d->etcd, key, view, len, election_lease_id(d->election), HEARTBEAT_MS, on_heartbeat,
              d);
     free(view);
@@ -607,18 +634,22 @@ void store_put_request(void *arg, const struct request_record *request)
     free(txn);
 }
 
-static void installation_text(struct daemon *d, char *text, size_t size)
+static char *new_installation(struct daemon *d, size_t *ret_len)
 {
     unsigned char random[16];
-    char id[33];
+    struct installation installation = {.cluster_id = etcd_health(d->etcd).cluster_id,
+                                        .incarnation = 1};
     if (uv_random(NULL, NULL, random, sizeof random, 0, NULL) != 0) {
         abort();
     }
     for (size_t i = 0; i < sizeof random; i++) {
-        snprintf(id + 2 * i, 3, "%02x", random[i]);
+        snprintf(installation.id + 2 * i, 3, "%02x", random[i]);
     }
-    snprintf(text, size, "{\"schema\":1,\"id\":\"%s\",\"etcd_cluster_id\":\"%llu\"}", id,
-             (unsigned long long)etcd_health(d->etcd).cluster_id);
+    char *text = installation_encode(&installation, ret_len);
+    if (text == NULL) {
+        abort();
+    }
+    return text;
 }
 
 /* The stored record with its history, and the new text in front of it. */
@@ -652,7 +683,7 @@ static void send_config(struct daemon *d, struct config_put *config)
 {
     char key[KEY_SIZE];
     char installation_key[KEY_SIZE];
-    char installation[256];
+    char *installation = NULL;
     struct etcd_txn *txn = calloc(1, sizeof *txn);
     if (txn == NULL) {
         abort();
@@ -661,12 +692,14 @@ static void send_config(struct daemon *d, struct config_put *config)
     snprintf(installation_key, sizeof installation_key, "%s" STORE_INSTALLATION, d->prefix);
     etcd_txn_if_mod(txn, key, config->revision);
     etcd_txn_then_put(txn, key, config->text, config->len, 0);
-    if (config->revision == 0 && d->installation[0] == '\0') { /* the first one founds it */
-        installation_text(d, installation, sizeof installation);
+    if (config->revision == 0 && d->installation.id[0] == '\0') { /* the first one founds it */
+        size_t len = 0;
+        installation = new_installation(d, &len);
         etcd_txn_if_create(txn, installation_key, 0);
-        etcd_txn_then_put(txn, installation_key, installation, strlen(installation), 0);
+        etcd_txn_then_put(txn, installation_key, installation, len, 0);
     }
     etcd_txn(d->etcd, txn, SAVE_MS, on_put, config->put);
+    free(installation);
     free(txn);
     free(config->text);
     free(config);

@@ -285,6 +285,7 @@ controller_start() {
     [[ -z $ETCD_USER ]] || user="
 	  user: $ETCD_USER
 	  password: etcd"
+    install -d -m 700 "$WORLD/$host/copies"
     world_secret etcd >/dev/null
     world_secret postgres >/dev/null
     world_secret ipmi >/dev/null
@@ -302,6 +303,7 @@ controller_start() {
 	  ipmi: $WORLD/secrets/ipmi
 	commands:
 	  oncall: [$SANDBOX_HOME/call, $WORLD/calls.log]
+	copy: { dir: $WORLD/$host/copies, every: 1s }
 	listen:
 	  socket: $WORLD/$host/failoverd.sock
 	  group: ${SHOP_SOCKET_GROUP:-root}${api//$'\t'/}

@@ -560,29 +560,38 @@ static int read_boot(struct guard_daemon *d, struct err *ret_err)
     return 0;
 }
 
+int guard_etcd_config(const struct local_config *local, struct etcd_config *ret_config,
+                      struct err *ret_err)
+{
+    memset(ret_config, 0, sizeof *ret_config);
+    ret_config->endpoints_len = local->endpoints_len;
+    memcpy(ret_config->endpoints, local->endpoints, sizeof ret_config->endpoints);
+    snprintf(ret_config->ca_file, sizeof ret_config->ca_file, "%s", local->etcd_ca);
+    snprintf(ret_config->cert_file, sizeof ret_config->cert_file, "%s", local->etcd_cert);
+    snprintf(ret_config->key_file, sizeof ret_config->key_file, "%s", local->etcd_key);
+    snprintf(ret_config->user, sizeof ret_config->user, "%s", local->etcd_user);
+    if (local->etcd_user[0] == '\0') {
+        return 0;
+    }
+    char secret[SECRET_SIZE];
+    if (local_secret(local, local->etcd_password, secret, ret_err) < 0) {
+        return -1;
+    }
+    bool fits = strlen(secret) < sizeof ret_config->password;
+    if (fits) {
+        memcpy(ret_config->password, secret, strlen(secret) + 1);
+    }
+    explicit_bzero(secret, sizeof secret);
+    return fits ? 0
+                : err_set(ret_err, ERR_LIMIT, "etcd's password is longer than %zu bytes",
+                          sizeof ret_config->password - 1);
+}
+
 static int configure_etcd(struct guard_daemon *d, struct err *ret_err)
 {
-    const struct local_config *local = d->local;
-    struct etcd_config config = {.endpoints_len = local->endpoints_len};
-    memcpy(config.endpoints, local->endpoints, sizeof config.endpoints);
-    snprintf(config.ca_file, sizeof config.ca_file, "%s", local->etcd_ca);
-    snprintf(config.cert_file, sizeof config.cert_file, "%s", local->etcd_cert);
-    snprintf(config.key_file, sizeof config.key_file, "%s", local->etcd_key);
-    snprintf(config.user, sizeof config.user, "%s", local->etcd_user);
-    if (local->etcd_user[0] != '\0') {
-        char secret[SECRET_SIZE];
-        if (local_secret(local, local->etcd_password, secret, ret_err) < 0) {
-            return -1;
-        }
-        bool fits = strlen(secret) < sizeof config.password;
-        if (fits) {
-            memcpy(config.password, secret, strlen(secret) + 1);
-        }
-        explicit_bzero(secret, sizeof secret);
-        if (!fits) {
-            return err_set(ret_err, ERR_LIMIT, "etcd's password is longer than %zu bytes",
-                           sizeof config.password - 1);
-        }
+    struct etcd_config config;
+    if (guard_etcd_config(d->local, &config, ret_err) < 0) {
+        return -1;
     }
     d->etcd = etcd_new(d->loop, d->http, &config);
     explicit_bzero(config.password, sizeof config.password);

@@ -8,6 +8,7 @@
  *
  *   daemon.c   the inbox, the pump, effects, the watchdog, files of state, start and end
  *   store.c    permits, roles, the definition and controllers from etcd; renewals
+ *   identity.c is it the etcd that this guard knows?
  *   report.c   guards/<node>/<database>
  */
 #ifndef FAILOVER_GUARD_DAEMON_H
@@ -18,10 +19,12 @@
 #include "controller/base/log.h"
 #include "controller/base/loop.h"
 #include "controller/cluster/definition_read.h"
+#include "controller/cluster/installation.h"
 #include "controller/cluster/local.h"
 #include "controller/cluster/records_json.h"
 #include "controller/cluster/store_keys.h"
 #include "controller/etcd/client.h"
+#include "controller/etcd/scout.h"
 #include "controller/etcd/watch.h"
 #include "fence/guard/files.h"
 #include "fence/guard/guard_core.h"
@@ -70,6 +73,7 @@ struct guard_run { /* of one instance */
     struct etcd_call *report;
     int64_t report_revision; /* of the report's key, as last known; 0: there is none */
     bool report_again, report_repeated;
+    int64_t report_floor; /* of etcd's revision, when it was sent */
     uint64_t reported_ms;
     uint64_t reports;
     struct guard_record reported; /* but for what changes by itself */
@@ -113,6 +117,11 @@ struct guard_daemon {
     struct etcd_call *reading;
     struct timer *read_again;
     struct etcd_watch *watches[4];
+
+    struct installation installation; /* whose store it is; id "": not known */
+    int64_t revision_floor;           /* the highest that a write has shown */
+    struct etcd_scout *scout;         /* while another cluster answers */
+    char foreign[TEXT_SIZE];          /* "" or why what answers is not obeyed */
 };
 
 struct guard_daemon *guard_daemon_new(struct loop *loop, const struct local_config *local,
@@ -122,6 +131,11 @@ void guard_daemon_free(struct guard_daemon *d);
 /* daemon.c, for its other files */
 void guard_post(struct guard_daemon *d, int index, const struct guard_event *event);
 struct guard_event guard_event_of(enum guard_event_type type);
+/* The local file's etcd, with its password as it is now; to be wiped. -1: a secret cannot be had.
+ */
+int guard_etcd_config(const struct local_config *local, struct etcd_config *ret_config,
+                      struct err *ret_err);
+
 /* store.c */
 void guard_store_start(struct guard_daemon *d);
 void guard_store_stop(struct guard_daemon *d);
@@ -130,7 +144,15 @@ void guard_store_renew(struct guard_run *run, bool armed);
 void guard_store_take(struct guard_daemon *d, const char *key, const char *value, size_t len,
                       int64_t revision);
 
+/* identity.c. kv NULL: the key is not there. False: nothing of that store is to be taken. */
+bool guard_identity_fits(struct guard_daemon *d, const struct etcd_kv *kv, uint64_t cluster_id);
+void guard_identity_lost(struct guard_daemon *d); /* another cluster answers than the pinned one */
+/* A write was answered with that revision; floor: what was known when it was sent. */
+void guard_identity_wrote(struct guard_daemon *d, int64_t revision, int64_t floor);
+void guard_identity_stop(struct guard_daemon *d);
+
 /* report.c */
+char *guard_report_text(struct guard_run *run, size_t *ret_len); /* a new one, to be freed */
 void guard_report(struct guard_run *run);
 /* Makes the next one due at once if it would say something new. */
 void guard_report_changes(struct guard_run *run);

@@ -278,6 +278,8 @@ static void store_epoch(struct guard_core *core)
     if (core->permit.epoch.incarnation > durable->epoch.incarnation) {
         durable->obeyed_revision = 0; /* another store, whose revisions begin anew */
         durable->cut_for = 0;
+        core->cut_out = 0;
+        memset(&core->declared, 0, sizeof core->declared);
     }
     durable->epoch = core->permit.epoch;
     core->said_armed =

@@ -66,7 +66,8 @@ static void fill(const struct guard_run *run, uint64_t now_ms, struct guard_reco
     snprintf(record->held, sizeof record->held, "%s",
              core->durable.guarding ? guard_held(core) : "");
     snprintf(record->complaint, sizeof record->complaint, "%s",
-             core->permit_refused   ? "etcd holds a permit of a lower epoch than was seen: it may "
+             run->daemon->foreign[0] != '\0' ? run->daemon->foreign
+             : core->permit_refused ? "etcd holds a permit of a lower epoch than was seen: it may "
                                       "have been restored from a backup (store rescue)"
              : core->permit_missing ? "the permit's key is missing: it goes on by promise alone"
                                     : run->complaint);
@@ -138,10 +139,16 @@ static void on_reported(void *arg, const struct etcd_reply *reply)
         log_line(LOG_LEVEL_DEBUG, "a report has no answer", "database", run->def->database,
                  "detail", reply->text, NULL);
         report_soon(run);
+        if (reply->reason == ETCD_WRONG_CLUSTER) {
+            guard_identity_lost(run->daemon);
+        }
     } else if (reply->succeeded) {
         run->report_revision = reply->revision;
     } else {
         take_report_conflict(run, reply);
+    }
+    if (answered) {
+        guard_identity_wrote(run->daemon, reply->revision, run->report_floor);
     }
     run->report_repeated = answered && !reply->succeeded;
     for (int i = 0; i < reply->kvs_len; i++) {
@@ -151,6 +158,23 @@ static void on_reported(void *arg, const struct etcd_reply *reply)
     if (run->report_again) {
         guard_report(run);
     }
+}
+
+char *guard_report_text(struct guard_run *run, size_t *ret_len)
+{
+    struct guard_record *record = malloc(sizeof *record);
+    if (record == NULL) {
+        abort(); /* a guard that is gone feeds no watchdog */
+    }
+    run->reports++;
+    fill(run, clock_now_ms(), record);
+    record->free_bytes = instance_free_bytes(run->instance);
+    char *text = guard_record_encode(record, ret_len);
+    free(record);
+    if (text == NULL) {
+        abort();
+    }
+    return text;
 }
 
 /*
@@ -164,18 +188,10 @@ void guard_report(struct guard_run *run)
     if (run->report_again) {
         return;
     }
-    struct guard_record *record = malloc(sizeof *record);
-    if (record == NULL) {
-        abort(); /* a guard that is gone feeds no watchdog */
-    }
-    uint64_t now_ms = clock_now_ms();
-    run->reports++;
-    run->reported_ms = now_ms;
-    fill(run, now_ms, record);
-    record->free_bytes = instance_free_bytes(run->instance);
     size_t len = 0;
-    char *text = guard_record_encode(record, &len);
-    free(record);
+    char *text = guard_report_text(run, &len);
+    run->reported_ms = clock_now_ms();
+    run->report_floor = run->daemon->revision_floor;
     static struct etcd_txn txn;
     memset(&txn, 0, sizeof txn);
     etcd_txn_if_mod(&txn, run->report_key, run->report_revision);

@@ -5,10 +5,11 @@
 
 #include "fence/guard/daemon.h"
 
-#define READ_MS       2000
-#define READ_AGAIN_MS 500
-#define RENEW_MIN_MS  200
-#define IDLE_MS       5000 /* of the controllers' views, one of which is written each second */
+#define READ_MS          2000
+#define READ_AGAIN_MS    500
+#define RENEW_MIN_MS     200
+#define FOREIGN_AGAIN_MS 2000
+#define IDLE_MS          5000 /* of the controllers' views, one of which is written each second */
 
 static void read_all(void *arg);
 
@@ -241,14 +242,14 @@ static void watch_from(struct guard_daemon *d, int64_t revision)
     }
 }
 
-static bool has_key(const struct etcd_reply *reply, const char *key)
+static const struct etcd_kv *find_key(const struct etcd_reply *reply, const char *key)
 {
     for (int i = 0; i < reply->kvs_len; i++) {
         if (strcmp(reply->kvs[i].key, key) == 0) {
-            return true;
+            return &reply->kvs[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 static void on_read(void *arg, const struct etcd_reply *reply)
@@ -257,7 +258,16 @@ static void on_read(void *arg, const struct etcd_reply *reply)
     d->reading = NULL;
     if (reply->outcome != ETCD_OK || !reply->succeeded) {
         log_line(LOG_LEVEL_DEBUG, "etcd cannot be read yet", "detail", reply->text, NULL);
+        if (reply->reason == ETCD_WRONG_CLUSTER) {
+            guard_identity_lost(d);
+        }
         timer_start(d->read_again, READ_AGAIN_MS);
+        return;
+    }
+    char installation[GUARD_KEY_SIZE];
+    snprintf(installation, sizeof installation, "%s" STORE_INSTALLATION, d->prefix);
+    if (!guard_identity_fits(d, find_key(reply, installation), reply->cluster_id)) {
+        timer_start(d->read_again, FOREIGN_AGAIN_MS);
         return;
     }
     /* The definition first: what follows is understood with it. */
@@ -272,7 +282,7 @@ static void on_read(void *arg, const struct etcd_reply *reply)
         }
     }
     for (int i = 0; i < d->runs_len; i++) {
-        if (!has_key(reply, d->runs[i].permit_key)) {
+        if (find_key(reply, d->runs[i].permit_key) == NULL) {
             take_permit(&d->runs[i], NULL, 0, 0);
         }
     }
@@ -284,12 +294,14 @@ static void read_all(void *arg)
 {
     struct guard_daemon *d = arg;
     static struct etcd_txn txn;
-    char keys[4][GUARD_KEY_SIZE];
+    char keys[4][GUARD_KEY_SIZE], installation[GUARD_KEY_SIZE];
     memset(&txn, 0, sizeof txn);
     for (int i = 0; i < 4; i++) {
         snprintf(keys[i], sizeof keys[i], "%s%s", d->prefix, watched[i]);
         etcd_txn_then_range(&txn, keys[i], strcmp(watched[i], STORE_CONFIG) != 0);
     }
+    snprintf(installation, sizeof installation, "%s" STORE_INSTALLATION, d->prefix);
+    etcd_txn_then_range(&txn, installation, false);
     if (d->reading == NULL) {
         d->reading = etcd_txn(d->etcd, &txn, READ_MS, on_read, d);
     }
@@ -304,6 +316,7 @@ void guard_store_start(struct guard_daemon *d)
 
 void guard_store_stop(struct guard_daemon *d)
 {
+    guard_identity_stop(d);
     if (d->reading != NULL) {
         etcd_cancel(d->reading);
         d->reading = NULL;
@@ -359,6 +372,9 @@ static void on_renewed(void *arg, const struct etcd_reply *reply)
     event.revision = run->renewal_revision;
     snprintf(event.text, sizeof event.text, "%.200s", reply->text);
     guard_post(run->daemon, run->index, &event);
+    if (reply->reason == ETCD_WRONG_CLUSTER) {
+        guard_identity_lost(run->daemon);
+    }
     if (!answered) {
         log_line(LOG_LEVEL_DEBUG, "a renewal has no answer", "database", run->def->database,
                  "detail", reply->text, NULL);

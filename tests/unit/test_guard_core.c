@@ -828,6 +828,41 @@ static void d5_a_new_incarnation_of_the_store_begins_its_revisions_anew(void **u
     assert_int_equal(core.permit.revision, 2);
 }
 
+static void d5_roles_of_a_rescued_store_are_obeyed_though_their_revision_is_lower(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    followed("db2");
+    revoke(40);
+    declare(40, ROLE_STANDBY, "db2");
+    saved();
+    followed("");
+    saved();
+    assert_int_equal(guard_cut_for(&core), 40);
+    declare(2, ROLE_STANDBY, "db3"); /* of the rescued store, but its permit is not known yet */
+    assert_int_equal(core.durable.obeyed_revision, 40);
+    struct guard_permit rescued = a_permit(2, 6, "db3");
+    rescued.epoch.incarnation = 2;
+    give_permit(rescued);
+    assert_int_equal(guard_cut_for(&core), 0);
+    declare(2, ROLE_STANDBY, "db3");
+    saved();
+    assert_int_equal(core.durable.obeyed_revision, 2);
+    assert_string_equal(core.durable.upstream, "db3");
+}
+
+static void d5_an_old_permit_of_the_first_incarnation_is_refused_after_the_rescue(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    struct guard_permit rescued = a_permit(2, 6, "db2");
+    rescued.epoch.incarnation = 2;
+    give_permit(rescued);
+    give_permit(a_permit(90, 99, "db1")); /* a higher counter counts for nothing */
+    assert_true(core.permit_refused);
+    assert_string_equal(core.permit.node, "db2");
+}
+
 static void a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit(void **unused)
 {
     (void)unused;
@@ -1763,6 +1798,8 @@ int main(void)
         cmocka_unit_test(d20_a_missing_permit_ends_nothing_and_begins_nothing),
         cmocka_unit_test(d5_d7_lower_epochs_and_older_documents_are_refused),
         cmocka_unit_test(d5_a_new_incarnation_of_the_store_begins_its_revisions_anew),
+        cmocka_unit_test(d5_roles_of_a_rescued_store_are_obeyed_though_their_revision_is_lower),
+        cmocka_unit_test(d5_an_old_permit_of_the_first_incarnation_is_refused_after_the_rescue),
         cmocka_unit_test(a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit),
         cmocka_unit_test(a_cut_that_is_not_proven_is_tried_again),
         cmocka_unit_test(a_candidate_is_promoted_in_the_life_that_the_permit_names),

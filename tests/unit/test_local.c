@@ -193,7 +193,7 @@ static void mistakes_are_told_with_their_places(void **state)
          "f:1:1: error: id: missing; needed is a name: a-z, 0-9, '.', '_', '-' inside, at most 63 characters. This controller's name; another one than the other's.\n"},
         {"cluster: shop", "clustre: shop",
          "f:1:1: error: cluster: missing; needed is a name: a-z, 0-9, '.', '_', '-' inside, at most 63 characters. The cluster's name, as in its definition.\n"
-         "f:2:1: error: clustre: unknown key; is \"cluster\" meant? Allowed are id, cluster, etcd, secrets, commands, listen, api, guard\n"},
+         "f:2:1: error: clustre: unknown key; is \"cluster\" meant? Allowed are id, cluster, etcd, secrets, commands, listen, api, copy, guard\n"},
         {"[\"https://e1:2379\"]", "[]",
          "f:4:14: error: etcd.endpoints: found 0 entries, allowed are 1 to 8\n"
          "f:5:7: error: etcd.ca: certificates need https:// endpoints, and etcd.endpoints has none\n"},
