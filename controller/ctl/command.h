@@ -40,7 +40,13 @@
     X(OPT_FORMAT, "format", 0, "FORMAT", "table, dot or json")                                     \
     X(OPT_LIVE, "live", 0, "", "reach every target, and ask every fence device for its status")    \
     X(OPT_LOCAL, "local", 0, "FILE", "the controller's local file, with the secrets")              \
-    X(OPT_USER, "user", 0, "ROLE", "the role's name; failoverd when absent")
+    X(OPT_USER, "user", 0, "ROLE", "the role's name; failoverd when absent")                       \
+    X(OPT_FROM, "from", 0, "FILE", "this copy of the store, and not the local file's")             \
+    X(OPT_PRIMARY, "primary", 0, "DATABASE=NODE",                                                  \
+      "the last primary, where nothing else can tell; several with commas")                        \
+    X(OPT_WITHOUT, "without", 0, "NODE",                                                           \
+      "nothing runs there, and its guard is not waited for; several with commas")                  \
+    X(OPT_PLAN, "plan", 0, "HASH", "do what was shown under this hash, and nothing else")
 
 enum ctl_option {
 #define X(id, name, letter, takes, help) id,
@@ -129,6 +135,7 @@ enum ctl_exit ctl_events(struct ctl *ctl);
 enum ctl_exit ctl_rules(struct ctl *ctl);
 enum ctl_exit ctl_reference(struct ctl *ctl);
 enum ctl_exit ctl_setup_sql(struct ctl *ctl);
+enum ctl_exit ctl_store(struct ctl *ctl);
 enum ctl_exit ctl_help(struct ctl *ctl);
 
 #endif

@@ -248,6 +248,29 @@ const struct command commands[] = {
      .takes = OPT(OPT_USER) | OPT(OPT_DATABASE),
      .words_max = 1,
      .run = ctl_setup_sql},
+    {.name = "store",
+     .args =
+         "rescue [--from FILE] [--primary DATABASE=NODE] [--without NODE] [--reason TEXT --plan HASH]",
+     .about = "make a restored or empty etcd the installation's store again",
+     .help =
+         "Needs no controller, but a controller's local file: run it as root on an ops node. Shows what\n"
+         "etcd and the copy of it hold, what each guard and PostgreSQL report, and to whom the permits\n"
+         "would be granted, under epochs above every one that anybody reports. Nothing is changed until it is\n"
+         "run again with the plan's hash (or --yes) and a reason. Refused, with every reason, while a\n"
+         "controller leads there, while two instances run as primaries, while a guard does not answer,\n"
+         "and where it cannot be told who was the last primary.\n"
+         "\n"
+         "--without says that nothing runs on a node; --primary who was the last. If either is wrong,\n"
+         "two primaries may take payments, or what the real one took is lost.\n"
+         "\n"
+         "  failoverctl store rescue\n"
+         "  failoverctl store rescue --reason 'etcd restored, snapshot of 02:00, AB' --plan 5f0c3a9e12b47d88\n"
+         "  failoverctl store rescue --from /root/store.json --without pay-east --primary payments=pay-east\n",
+     .takes = OPT(OPT_FROM) | OPT(OPT_PRIMARY) | OPT(OPT_WITHOUT) | OPT(OPT_REASON) |
+              OPT(OPT_PLAN) | OPT(OPT_YES) | OPT(OPT_LOCAL),
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_store},
     {.name = "help",
      .args = "[COMMAND]",
      .about = "this list, or one command with examples",
