@@ -2,9 +2,10 @@
  * shop_service.c - take payments or orders over HTTP, commit them to PostgreSQL, say so.
  *
  * A request: take an idle connection, or make one, or wait for one; insert; answer. All of it
- * happens within one deadline. There are at most CONNECTIONS_MAX: a busy database is not made
- * busier by logins. A connection that broke takes every idle one with it, as most likely all have;
- * one that was merely too slow is dropped alone.
+ * happens within one deadline. There are at most CONNECTIONS_MAX, and at most LOGINS_MAX are made
+ * at a time: a busy database is not made busier by logins, and of many that begin at one moment on
+ * a machine that is short of time none would be done in its own. A connection that broke takes
+ * every idle one with it, as most likely all have; one that was merely too slow is dropped alone.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -21,6 +22,7 @@
 #include "shop.h"
 
 #define CONNECTIONS_MAX  16
+#define LOGINS_MAX       2
 #define BODY_MAX         4096
 #define CONNECT_US       400000 /* one attempt */
 #define REQUEST_US       900000 /* the whole request; the load gives up after a second */
@@ -34,6 +36,7 @@ struct pool {
     PGconn *idle[CONNECTIONS_MAX];
     int idle_len;
     int open;            /* idle, in use, or being made */
+    int logins;          /* of these, being made */
     unsigned generation; /* grows when a connection broke; older ones are not taken back */
 };
 
@@ -73,7 +76,8 @@ static bool take_turn(struct pool *pool, uint64_t deadline_us, struct lease *ret
                              .tv_nsec = (long)(deadline_us % 1000000U) * 1000};
     bool in_time = true;
     pthread_mutex_lock(&pool->lock);
-    while (in_time && pool->idle_len == 0 && pool->open == CONNECTIONS_MAX) {
+    while (in_time && pool->idle_len == 0 &&
+           (pool->open == CONNECTIONS_MAX || pool->logins == LOGINS_MAX)) {
         in_time = pthread_cond_timedwait(&pool->changed, &pool->lock, &until) == 0;
     }
     if (in_time) {
@@ -83,10 +87,20 @@ static bool take_turn(struct pool *pool, uint64_t deadline_us, struct lease *ret
             ret_lease->conn = pool->idle[--pool->idle_len];
         } else {
             pool->open++;
+            pool->logins++;
         }
     }
     pthread_mutex_unlock(&pool->lock);
     return in_time;
+}
+
+static void end_login(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->logins--;
+    assert(pool->logins >= 0);
+    pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 static void drop_one(struct pool *pool, struct lease lease)
@@ -144,6 +158,7 @@ static bool make_connection(struct service *service, struct lease *ret_lease,
 {
     uint64_t until_us = shop_now_us() + CONNECT_US * (uint64_t)service->options->databases_len;
     ret_lease->conn = shop_db_connect(service->options, CONNECT_US, until_us, ret_text);
+    end_login(&service->pool);
     if (!ret_lease->conn) {
         drop_one(&service->pool, *ret_lease);
     }
