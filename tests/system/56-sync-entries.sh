@@ -2,7 +2,7 @@
 # What commits wait for, by the record, the guard and PostgreSQL together: a standby that is cut off stops commits for
 # degrade_after at most, and they wait for it again when it is back (failures.md C7, E12, F11).
 # shellcheck disable=SC2317
-SHOP_GUARDS=yes
+export SHOP_GUARDS=yes
 . "$(dirname "$0")/world.bash"
 PRIMARY=${SHOP_HOME[payment]} STANDBY=${SHOP_AWAY[payment]}
 DECLARED="FIRST 1 ($(pg_name "$STANDBY"))"
