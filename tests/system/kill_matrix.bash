@@ -185,10 +185,12 @@ start_controller() { # HOST
 	  ipmi: $WORLD/secrets/ipmi
 	commands:
 	  oncall: [$SANDBOX_HOME/call, $WORLD/calls.log]
+	copy: { dir: $WORLD/$host/copies, every: 1s }
 	listen:
 	  socket: $WORLD/$host/failoverd.sock
 	  group: root
 	YAML
+    install -d -m 700 "$WORLD/$host/copies" # it outlives a controller, and not a case
     rm -f "$WORLD/$host/failoverd.sock"
     world_spawn "$host" failoverd env FAILOVER_FAIL_DIR="$WORLD/fail" \
         "$BUILD/tests/failoverd-fail-points" --config "$WORLD/$host/local.yaml"
@@ -284,7 +286,7 @@ reset_world() {
     for host in "${CONTROLLERS[@]}" client $(nodes); do
         host_kill "$host" || return 1
     done
-    rm -rf "$WORLD/fail" "$WORLD"/*/failoverd.log "$WORLD/power.log" "$WORLD/calls.log" "$WORLD"/client/*
+    rm -rf "$WORLD/fail" "$WORLD"/ops*/copies "$WORLD"/*/failoverd.log "$WORLD/power.log" "$WORLD/calls.log" "$WORLD"/client/*
     mkdir -p "$WORLD/fail/armed" "$WORLD/fail/hit"
     etcd_ctl etcd1 del --prefix /failover/ >/dev/null || return 1
     for key in config installation; do
