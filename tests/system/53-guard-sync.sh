@@ -180,6 +180,9 @@ list_sync "$BOTH" "$ONE2"
 check_soon "one standby is waited for" 20 proven "$REVISION" 'FIRST 1 ("db2")'
 declare_roles db1 db2
 guard_stop db3
+as_postgres "$PG_BIN/pg_ctl" -D "$WORLD/db3/data" promote >/dev/null
+check_soon "I9: a standby whose guard is gone is promoted by hand" 10 is_primary db3
+check "I9: and acknowledges nothing" not commits db3
 as_postgres "$PG_BIN/pg_ctl" -D "$WORLD/db3/data" stop -m immediate >/dev/null
 check_soon "F17: the slot of one that is declared no more is dropped" 25 slots_are 'failover_db2+'
 check "F17: an operator's is not" test "$(pg_sql db1 postgres "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'mine'")" = 1
