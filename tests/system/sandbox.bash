@@ -8,6 +8,23 @@ TMP=$(mktemp -d)
 chmod 755 "$TMP" # PostgreSQL's user must be able to enter it
 failures=0
 
+# with_programs CONTROLLER GUARD: from now on these are failoverd and failover-guard.
+with_programs() {
+    local build
+    build=$(mktemp -d "$TMP/build.XXXXXX")
+    chmod 755 "$build"
+    ln -s "$1" "$build/failoverd"
+    ln -s "$2" "$build/failover-guard"
+    ln -s "$BUILD/failoverctl" "$BUILD/shop" "$BUILD/sandbox-watchdog" "$BUILD/tests" "$build/"
+    BUILD=$build
+}
+
+# RULE_OFF: ids of rules (tests/system/rule_off.c) that are left out; tests/system/long/50-rules-off.sh sets it.
+if [[ -n ${RULE_OFF:-} ]]; then
+    with_programs "$BUILD/tests/failoverd-rules-off" "$BUILD/tests/failover-guard-rules-off"
+    export FAILOVER_TEST_RULE_OFF=$RULE_OFF
+fi
+
 ok() {
     printf 'ok %s\n' "$1"
 }
