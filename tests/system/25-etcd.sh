@@ -80,8 +80,8 @@ leader=$(leader_of) term=$(term)
 member=$(member_in_use "$leader")
 check "the leader uses one member" test -n "$member"
 host_kill "$member"
-check_soon "without the member in use etcd is reachable again" 10 term_is "$term"
-check_for "and nobody else has led, for longer than a lease" 7 term_is "$term"
+check_soon "D1: without the member in use etcd is reachable again" 10 term_is "$term"
+check_for "D1: and nobody else has led, for longer than a lease" 7 term_is "$term"
 check_soon "the load went on" 15 load_runs
 etcd_member "$member"
 check_soon "the member is back" 15 etcd_ctl "$member" endpoint health
@@ -89,9 +89,9 @@ check_soon "and all is well" 10 is_well
 
 # --- a lease and a record, by hand --------------------------------------------------------------------------------
 
-check "the leader's lease is revoked by hand" revoke_leader_lease
-check_soon "somebody leads in a new term" 10 status_shows ".leader.term != null and .leader.term > $term"
-check_soon "exactly one does, and all is well" 15 is_well
+check "D19: the leader's lease is revoked by hand" revoke_leader_lease
+check_soon "D19: somebody leads in a new term" 10 status_shows ".leader.term != null and .leader.term > $term"
+check_soon "D19: exactly one does, and all is well" 15 is_well
 check "its permits are the same" permits_are 1 1
 
 permit=$(etcd_value permits/payments)
@@ -107,13 +107,13 @@ check_soon "with the permit put back all is well, without an alarm" 20 is_well
 # --- the quorum, in peace ----------------------------------------------------------------------------------------
 
 lose_quorum
-check_soon "without a quorum nobody leads" 20 both_wait
-check_for "and it stays so" 8 both_wait
+check_soon "D3: without a quorum nobody leads" 20 both_wait
+check_for "D3: and it stays so" 8 both_wait
 check_soon "the load goes on" 15 load_runs
 check "both controllers live" both_live
 regain_quorum
 check_soon "etcd commits again" 20 etcd_ready etcd1
-check_soon "then somebody leads within L4" 5 status_shows '.leader.id != null and .etcd.reachable'
+check_soon "D3: then somebody leads within L4" 5 status_shows '.leader.id != null and .etcd.reachable'
 check_soon "and all is well again" 20 is_well
 echo "    $(($(now_ms) - REGAINED_AT)) ms after the members were started"
 check "its permits are the same" permits_are 1 1

@@ -179,8 +179,8 @@ fill 42
 check_soon "at 60 % of the quota there is an alarm" 20 shows_alarm etcd.size 'of its quota of 64 MiB'
 mark
 fill 60
-check "the store is full" alarm_is NOSPACE
-check_soon "then nobody leads, and status says why" 30 both_show_problem 'quota is used up'
+check "D15: the store is full" alarm_is NOSPACE
+check_soon "D15: then nobody leads, and status says why" 30 both_show_problem 'quota is used up'
 check_soon "the load goes on" 15 load_runs
 check_for "and nobody leads (2)" 8 nobody_leads
 make_room() {

@@ -62,7 +62,7 @@ check "without a user nothing is written" bash -c "[[ \$1 == *'user name is empt
 # --- tokens and users --------------------------------------------------------------------------------------------------
 
 before=$(term)
-check_for "for longer than a token's life the term is the same" 8 term_is "$before"
+check_for "D17: for longer than a token's life the term is the same" 8 term_is "$before"
 leader=$(leader_of) member=$(member_in_use "$leader")
 check "the leader uses one member" test -n "$member"
 host_kill "$member"
@@ -72,7 +72,7 @@ etcd_member "$member"
 check_soon "the member is back" 15 etcd_ctl "$member" get /failover/shop/leader
 check "a user is added by hand" etcd_ctl etcd1 user add "somebody:else"
 check "and may read all" etcd_ctl etcd1 user grant-role somebody failover
-check_for "the term is the same after it" 7 term_is "$before"
+check_for "D17: the term is the same after a change of users" 7 term_is "$before"
 check_soon "all is well" 15 is_well
 
 # --- a failover --------------------------------------------------------------------------------------------------------

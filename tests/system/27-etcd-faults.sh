@@ -175,11 +175,11 @@ check_soon "the load goes on" 15 load_runs
 pg_kill pay-east
 check_soon "a fence runs" 20 record_shows '[.workflow.moves[]? | select(.database == "payments") | .phase] == ["fence"]'
 weather ops1 ops2 -- swallow
-check_soon "answers are lost in the middle of it: nobody leads" 20 nobody_leads
+check_soon "D8: answers are lost in the middle of it: nobody leads" 20 nobody_leads
 check_for "and nothing is promoted that is not recorded" 3 is_standby pay-west
 weather ops1 ops2 -- pass
-check_soon "when it is over the failover is finished" 60 has_moved payments pay-west
-check "with one new permit" permits_are 2 1
+check_soon "D8: when it is over the failover is finished" 60 has_moved payments pay-west
+check "D8: with one new permit" permits_are 2 1
 
 # --- each request twice (D9) ---------------------------------------------------------------------------------------------
 

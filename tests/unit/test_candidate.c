@@ -241,6 +241,7 @@ static void after_the_fence_only_who_was_heard_since_counts(void **state)
     free(core);
 }
 
+/* F8: equals are told apart by what is recorded alone, so that every controller chooses alike. */
 static void the_most_wal_wins_then_the_plan_then_priority_then_the_order(void **state)
 {
     (void)state;

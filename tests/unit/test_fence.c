@@ -516,6 +516,7 @@ static void a_missing_secret_is_refused(void **state)
     assert_false(world->result.acted);
 }
 
+/* G8: whoever lost the right to act in between sends no late command. */
 static void without_leave_nothing_is_started(void **state)
 {
     struct world *world = *state;
@@ -538,6 +539,7 @@ static void leave_is_asked_for_again_before_off_is_repeated(void **state)
     assert_string_equal(read_text(world, "asked"), "off\nstatus\nstatus\nstatus\n");
 }
 
+/* G9: nothing that takes what was not found for what is off. */
 static void a_level_that_was_made_worse_since_its_check_is_refused(void **state)
 {
     struct world *world = *state;
