@@ -363,7 +363,8 @@ bool candidate_can_be_asked_again(const struct core *core, int db)
 
 /*
  * May automation give this candidate up? Not on one viewpoint (S11): every other controller must
- * see it down too, as for a primary; but to have seen it in another life is a fact of its own.
+ * see it down too, as for a primary; but to have seen it in another life is a fact of its own, and
+ * its guard's word that it has ended.
  * Somebody else must be able to take over, and its fence must take nothing from others (S12).
  */
 static bool may_be_replaced(const struct core *core, int db, char *text, size_t size)
@@ -377,12 +378,12 @@ static bool may_be_replaced(const struct core *core, int db, char *text, size_t 
         text_copy(text, size, "nobody else may take over");
         return false;
     }
-    bool restarted = candidate_restarted(core, db);
-    if (!restarted && (core->now_ms < core->observe_until_ms || core->blind)) {
+    bool known = candidate_restarted(core, db) || the_guard_lost_it(core, db);
+    if (!known && (core->now_ms < core->observe_until_ms || core->blind)) {
         text_copy(text, size, "this controller cannot trust what it sees");
         return false;
     }
-    return (restarted || witness_peers_agree(core, db, i, text, size)) &&
+    return (known || witness_peers_agree(core, db, i, text, size)) &&
            node_needed_by(core, db, node, text, size) < 0 &&
            (move->forced || node_held_by(core, db, node, text, size) < 0);
 }
@@ -391,8 +392,8 @@ bool candidate_is_lost(const struct core *core, int db)
 {
     const struct instance_state *state = candidate_state(core, db);
     char text[REASON_SIZE];
-    bool lost =
-        state != NULL && (state->health.is == OPINION_DOWN || candidate_restarted(core, db));
+    bool lost = state != NULL && (state->health.is == OPINION_DOWN ||
+                                  candidate_restarted(core, db) || the_guard_lost_it(core, db));
     return lost && core->databases[db].awaits == 0 && may_be_replaced(core, db, text, sizeof text);
 }
 
@@ -992,7 +993,9 @@ void observe_candidate(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
     bool reported = step_reported(core, d);
-    const char *words = reported ? core->event->promote.detail : "no outcome by the deadline";
+    const char *words = reported                      ? core->event->promote.detail
+                        : the_guard_lost_it(core, db) ? "its guard says that it has ended"
+                                                      : "no outcome by the deadline";
     note(core, NOTE_WARN, "R-P4", db, -1, -1, "promotion: %.200s", words);
     if (!reported && d->step != 0) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
@@ -1074,9 +1077,12 @@ void refence(struct core *core, int db)
     d->proven_ms = 0;
     d->proven_revision = 0;
     d->step = 0;
+    d->fence_round = 0; /* another node: its own guard is given its time */
     dirty_permit(core, db);
     await_save(core, db, dirty_group(core, db_group(core, db)));
-    join_neighbours(core, db, definition_node(&core->def, move->fence_node));
+    if (!guard_is_at_hand(core, db, node_instance(core, db, move->fence_node))) {
+        join_neighbours(core, db, definition_node(&core->def, move->fence_node));
+    }
 }
 
 void call_for_promotion(struct core *core, int db)

@@ -248,36 +248,48 @@ bool guard_excludes(const struct core *core, int db, int i, char *text, size_t s
     return text[0] != '\0';
 }
 
-/* What the candidate's guard says under the permit that was granted to it. */
+/* What the candidate's guard says once it has seen the permit that was granted to it. */
 static const struct guard_record *candidate_said(const struct core *core, int db)
 {
     const struct permit_record *permit = &core->databases[db].permit;
     const struct move_record *move = core_move_of(core, db);
     int i = move == NULL ? -1 : node_instance(core, db, move->candidate);
     const struct guard_record *said = i < 0 || !is_guarded(core, db) ? NULL : guard_of(core, db, i);
-    return said != NULL && said->role == ROLE_PRIMARY && said->state == GUARD_RUNNING &&
-                   strcmp(said->boot, permit->boot) == 0 &&
+    return said != NULL && strcmp(said->boot, permit->boot) == 0 &&
                    epoch_compare(said->epoch, permit->epoch) == 0
                ? said
                : NULL;
 }
 
-bool the_guard_promoted(const struct core *core, int db)
+/* Nothing of it is left: it does not promote any more. */
+bool the_guard_lost_it(const struct core *core, int db)
 {
     const struct guard_record *said = candidate_said(core, db);
+    return said != NULL && said->state == GUARD_STOPPED && said->crash[0] != '\0';
+}
+
+static const struct guard_record *candidate_said_primary(const struct core *core, int db)
+{
+    const struct guard_record *said = candidate_said(core, db);
+    return said != NULL && said->role == ROLE_PRIMARY && said->state == GUARD_RUNNING ? said : NULL;
+}
+
+bool the_guard_promoted(const struct core *core, int db)
+{
+    const struct guard_record *said = candidate_said_primary(core, db);
     return said != NULL && said->wrote;
 }
 
 /* Standbys follow it only once it is the recorded primary: its first write may wait for that. */
 bool the_guard_promoted_and_waits(const struct core *core, int db)
 {
-    const struct guard_record *said = candidate_said(core, db);
+    const struct guard_record *said = candidate_said_primary(core, db);
     return said != NULL && !said->wrote && sync_may_wait(core, db);
 }
 
 bool the_guard_forked(const struct core *core, int db)
 {
-    const struct guard_record *said = candidate_said(core, db);
+    const struct guard_record *said = candidate_said_primary(core, db);
     const struct move_record *move = core_move_of(core, db);
     return said != NULL &&
            (said->timeline != move_timeline(move) || said->system_id != move->system_id);

@@ -139,7 +139,7 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(may_retry_wait) X(may_skip_redirect) X(may_skip_verify) X(may_be_abandoned)                  \
     X(candidate_may_be_given_up)                                                                   \
     X(the_guard_reports_it_gone) X(the_permits_time_has_passed) X(enough_standbys_are_cut)         \
-    X(the_guard_promoted) X(the_guard_forked) X(the_guard_promoted_and_waits)                      \
+    X(the_guard_promoted) X(the_guard_lost_it) X(the_guard_forked) X(the_guard_promoted_and_waits)                      \
     X(the_entry_is_proven) X(standbys_are_missing) X(standbys_are_back)                            \
     X(another_entry_is_declared)
 #define CORE_ACTIONS(X)                                                                            \

@@ -87,6 +87,7 @@ static const struct core_rule rules[] = {
   { "R-P13", BIT(DB_PROMOTING)|BIT(DB_PROMOTE_WAIT), ON_REVIEW, WHEN(the_guard_forked),   DB_PARKED,        ACT(park),                "its guard reports a primary on another timeline than the record expects" },
   { "R-P14", BIT(DB_PROMOTING)|BIT(DB_PROMOTE_WAIT), ON_REVIEW, WHEN(the_guard_promoted), DB_RECORDING,     ACT(record_primary),      "its guard promoted it under the permit, and it took a write" },
   { "R-P15", BIT(DB_PROMOTING)|BIT(DB_PROMOTE_WAIT), ON_REVIEW, WHEN(the_guard_promoted_and_waits), DB_RECORDING, ACT(record_primary), "its guard promoted it under the permit; its first write waits for a standby, which follows only a recorded primary" },
+  { "R-P16", BIT(DB_PROMOTING),      ON_REVIEW,         WHEN(the_guard_lost_it),          DB_PROMOTE_WAIT,  ACT(observe_candidate),   "its guard says that it has ended: no outcome will come" },
   { "R-P5",  BIT(DB_PROMOTING),      ON_REVIEW,         WHEN(promotion_runs_late),        DB_PROMOTE_WAIT,  ACT(observe_candidate),   "no outcome by the deadline: look at the candidate" },
   { "R-P6",  BIT(DB_PROMOTE_WAIT),   ON_REVIEW,         WHEN(candidate_forked),           DB_PARKED,        ACT(park),                "a primary on another timeline than the record expects is not trusted" },
   { "R-P7",  BIT(DB_PROMOTE_WAIT),   ON_REVIEW,         WHEN(candidate_is_primary),       DB_RECORDING,     ACT(record_primary),      "it is a primary on the expected timeline" },

@@ -184,13 +184,13 @@ static int dump(const char *path, json_t *object, bool sync, struct err *ret_err
 int files_write_durable(const char *path, const struct guard_durable *durable, struct err *ret_err)
 {
     return dump(path,
-                json_pack("{s:i, s:b, s:o, s:o, s:I, s:s, s:b, s:b, s:s, s:I}", "schema",
+                json_pack("{s:i, s:b, s:o, s:o, s:I, s:s, s:b, s:b, s:o, s:s, s:I}", "schema",
                           STATE_SCHEMA, "guarding", durable->guarding, "epoch",
                           epoch_out(durable->epoch), "spent", epoch_out(durable->spent),
                           "obeyed_revision", (json_int_t)durable->obeyed_revision, "declared",
                           role_names[durable->declared], "declared_down", durable->declared_down,
-                          "burnt", durable->burnt, "upstream", durable->upstream, "cut_for",
-                          (json_int_t)durable->cut_for),
+                          "burnt", durable->burnt, "begun", epoch_out(durable->begun), "upstream",
+                          durable->upstream, "cut_for", (json_int_t)durable->cut_for),
                 true, ret_err);
 }
 
@@ -219,6 +219,9 @@ static int decode_durable(const json_t *root, const char *path, struct guard_dur
     durable->declared = role >= 0 ? (enum role)role : ROLE_UNKNOWN;
     durable->declared_down = json_bool(&in, root, "declared_down");
     durable->burnt = json_bool(&in, root, "burnt");
+    if (json_object_get(root, "begun") != NULL) { /* not stored by those before it */
+        durable->begun = epoch_in(&in, root, "begun");
+    }
     json_text(&in, root, "upstream", durable->upstream, sizeof durable->upstream);
     durable->cut_for = json_i64(&in, root, "cut_for", 0, INT64_MAX);
     return json_in_done(&in, ret_err);

@@ -82,7 +82,9 @@ struct guard_durable {
     int64_t obeyed_revision; /* of the declared roles */
     enum role declared;      /* ROLE_UNKNOWN: down, or nothing declared yet */
     bool declared_down;
-    bool burnt; /* may bear a history that did not complete: never started */
+    bool burnt;         /* may bear a history that did not complete: never started */
+    struct epoch begun; /* a promotion may have been asked for under it, and is not known to have
+                           completed; counter 0: none */
     char upstream[NAME_SIZE];
     int64_t cut_for; /* the revocation for which this standby durably stopped receiving; 0: none */
 };
@@ -116,6 +118,7 @@ struct guard_seen { /* the drivers' latest observation; levels, not edges */
     int64_t life;
     uint64_t checkpoint_lsn; /* of the control file, when nothing runs */
     uint32_t checkpoint_timeline;
+    bool copied; /* nothing runs: the directory is a base backup that was never started */
     bool receiving;
 };
 
@@ -276,6 +279,8 @@ struct guard_core {
     int crashes; /* under crash_epoch */
 
     bool promote_out;
+    bool begun_here;      /* durable.begun was stored in this life of the guard ... */
+    bool promotion_asked; /* ... and PostgreSQL was asked since */
     uint64_t promote_again_ms;
     char applied[NAME_SIZE]; /* the upstream that its configuration names */
     bool applied_closed;     /* and whether it names nobody to wait for */

@@ -151,6 +151,21 @@ static bool could_promote(const struct guard_core *core)
            core->seen.life != 0 && (permit->life == 0 || permit->life == core->seen.life);
 }
 
+/*
+ * A promotion that was begun and did not complete may have written a history of its own, which no
+ * look at its files can tell from another (failures.md F6). One that was never asked for has not.
+ */
+bool guard_may_bear_a_fork(const struct guard_core *core)
+{
+    return core->durable.begun.counter != 0 && !(core->begun_here && !core->promotion_asked);
+}
+
+/* Before the renewal under which it is asked: what is stored says that it may have begun. */
+bool guard_promotion_must_be_stored(const struct guard_core *core)
+{
+    return could_promote(core) && !guard_epoch_is(core->durable.begun, core->permit.epoch);
+}
+
 bool guard_wants_permit(const struct guard_core *core)
 {
     if (!guard_holds(core) || core->state == DUTY_OBSERVING || core->state == DUTY_STOPPING) {
@@ -174,13 +189,13 @@ bool guard_may_start_primary(const struct guard_core *core)
 
 bool guard_may_promote(const struct guard_core *core)
 {
-    return could_promote(core) && guard_was_renewed(core);
+    return could_promote(core) && !guard_promotion_must_be_stored(core) && guard_was_renewed(core);
 }
 
 bool guard_may_start_standby(const struct guard_core *core)
 {
     if (core->state != DUTY_DOWN || core->durable.declared != ROLE_STANDBY || is_held_down(core) ||
-        !guard_is_saved(core) || could_start_primary(core)) {
+        !guard_is_saved(core) || could_start_primary(core) || guard_may_bear_a_fork(core)) {
         return false;
     }
     if (guard_is_mine(core) && !core->permit.granted) {
@@ -200,6 +215,10 @@ const char *guard_held(const struct guard_core *core)
     }
     if (core->durable.burnt) {
         return "it may bear a history that did not complete: it must be rebuilt by copy";
+    }
+    if (guard_may_bear_a_fork(core) && core->seen.control == GUARD_CONTROL_STANDBY) {
+        return "it ended in a promotion that did not complete, and may bear a history of its own: "
+               "it must be rebuilt by copy";
     }
     if (core->durable.declared_down) {
         return "declared down";

@@ -48,6 +48,8 @@ bool guard_has_time(const struct guard_core *core); /* now is before t_send + D 
 bool guard_time_is_over(const struct guard_core *core);
 /* Renewed in this life under the known document, with time left, and what it rests on is stored. */
 bool guard_was_renewed(const struct guard_core *core);
+bool guard_may_bear_a_fork(const struct guard_core *core);
+bool guard_promotion_must_be_stored(const struct guard_core *core);
 bool guard_wants_permit(const struct guard_core *core);
 bool guard_is_former_primary(const struct guard_core *core);
 bool guard_is_at_or_below_fork(const struct guard_core *core);

@@ -94,6 +94,24 @@ static bool is_burnt(const struct guard_core *core)
     return core->durable.burnt && something_runs(core);
 }
 
+/* In the promotion that is under way it may go on. */
+static bool may_bear_a_fork(const struct guard_core *core)
+{
+    bool under_way = guard_holds(core) && guard_epoch_is(core->durable.begun, core->permit.epoch);
+    return something_runs(core) && core->seen.role == ROLE_STANDBY && core->permit.known &&
+           !under_way && guard_may_bear_a_fork(core);
+}
+
+static bool promotion_must_be_stored(const struct guard_core *core)
+{
+    return guard_promotion_must_be_stored(core);
+}
+
+static bool a_new_copy_lies_there(const struct guard_core *core)
+{
+    return nothing_runs(core) && core->seen.copied && core->durable.begun.counter != 0;
+}
+
 static bool own_permit_was_revoked(const struct guard_core *core)
 {
     return guard_is_mine(core) && !core->permit.granted;
@@ -307,6 +325,9 @@ static void obey(struct guard_core *core)
     durable->declared = declared->role;
     durable->declared_down = declared->down;
     durable->burnt = declared->burnt;
+    if (declared->burnt) {
+        durable->begun = (struct epoch){0, 0}; /* the record knows, and says when it was rebuilt */
+    }
     memcpy(durable->upstream, declared->upstream, sizeof durable->upstream);
     save(core);
     if (!same) {
@@ -436,11 +457,27 @@ static void start_standby(struct guard_core *core)
     report(core);
 }
 
+static void store_begun(struct guard_core *core)
+{
+    core->durable.begun = core->permit.epoch;
+    core->begun_here = true;
+    core->promotion_asked = false;
+    save(core);
+}
+
+static void forget_begun(struct guard_core *core)
+{
+    core->durable.begun = (struct epoch){0, 0};
+    core->begun_here = false;
+    save(core);
+}
+
 static void promote(struct guard_core *core)
 {
     const struct guard_permit *terms = guard_terms(core);
     core->counts = true;
     core->promote_out = true;
+    core->promotion_asked = true;
     guard_effect(core, GUARD_DO_PROMOTE)->act_by_ms =
         core->kept.valid_until_ms - terms->w_ms - terms->k_ms;
     report(core);
@@ -450,6 +487,9 @@ static void be_primary(struct guard_core *core)
 {
     core->counts = true;
     core->promote_out = false;
+    if (core->durable.begun.counter != 0) {
+        forget_begun(core);
+    }
     core->crash[0] = '\0';
     core->applied_known = false;
     if (core->applied_closed) {
@@ -667,6 +707,7 @@ static const struct guard_rule rules[] = {
   { "R-G13", STANDING,          NOW,                  WHEN(nobody_permitted_it),          DUTY_STOPPING,  ACT(stop_unpermitted),     "a primary that nobody permitted is stopped" },
   { "R-G14", STANDING,          NOW,                  WHEN(own_permit_was_revoked),       DUTY_STOPPING,  ACT(stop_within_k),        "the holder of a revoked permit stops, whatever it is: the proof is that nothing runs" },
   { "R-G15", STANDING|IN(LOOKING), NOW,               WHEN(is_burnt),                     DUTY_STOPPING,  ACT(stop_unpermitted),     "an instance that may bear a burnt timeline runs as nothing" },
+  { "R-G16", STANDING|IN(LOOKING), NOW,               WHEN(may_bear_a_fork),              DUTY_STOPPING,  ACT(stop_unpermitted),     "a promotion of it was begun and did not complete: it follows nobody" },
   { "R-G17", RUNNING,           GUARD_EV_DIED,        WHEN(always),                       DUTY_STOPPING,  ACT(clear_away),           "it ended by itself: what is left of it is killed, and it is reported at once" },
   { "R-G18", IN(STOPPING)|RUNNING|IN(LOOKING), GUARD_EV_GONE, WHEN(always),               DUTY_DOWN,      ACT(rest),                 "no process of it is left: its directory is put to rest" },
   /* what is stored, in every state, also while it stops */
@@ -696,6 +737,8 @@ static const struct guard_rule rules[] = {
   { "R-G51", IN(DOWN),          NOW,                  WHEN(may_start_as_standby),         DUTY_STARTING,  ACT(start_standby),        "it is declared a standby, and was one or ended at or below the fork" },
   { "R-G52", IN(STANDBY),       NOW,                  WHEN(may_promote),                  DUTY_PROMOTING, ACT(promote),              "the permit names this life of it, and was renewed" },
   { "R-G53", IN(PROMOTING),     NOW,                  WHEN(promotion_may_be_asked_again), GUARD_STAY,      ACT(promote),              "it is still in recovery, in the life that the permit names: asking twice is safe" },
+  { "R-G54", IN(STANDBY),       NOW,                  WHEN(promotion_must_be_stored),     GUARD_STAY,      ACT(store_begun),          "that a promotion may begin is stored before the renewal under which it is asked" },
+  { "R-G55", IN(DOWN),          NOW,                  WHEN(a_new_copy_lies_there),        GUARD_STAY,      ACT(forget_begun),         "a copy that was never started bears no history of its own" },
   /* a standby's upstream */
   { "R-G60", STANDING|IN(DOWN), GUARD_EV_FOLLOWED,    WHEN(the_cut_is_done),              GUARD_STAY,      ACT(record_cut),           "it has durably stopped receiving: that is stored, then reported" },
   { "R-G61", STANDING|IN(DOWN), NOW,                  WHEN(revocation_of_the_primary_is_new), GUARD_STAY,  ACT(cut),                  "its primary's permit is revoked: it stops receiving from it" },

@@ -200,13 +200,15 @@ static void on_control(void *arg, const struct child_result *result)
     /* A copy of a primary has its control file, and a label: it was never a primary itself. */
     char label[LOCAL_PATH_SIZE + 16];
     snprintf(label, sizeof label, "%s/backup_label", instance->def->data_dir);
-    if (found.control != GUARD_CONTROL_UNKNOWN && access(label, F_OK) == 0) {
+    found.copied = found.control != GUARD_CONTROL_UNKNOWN && access(label, F_OK) == 0;
+    if (found.copied) {
         found.control = GUARD_CONTROL_STANDBY;
     }
     if (instance->pid != 0 && instance->then == THEN_GONE) {
         return; /* it was started again meanwhile */
     }
     instance->seen.control = found.control;
+    instance->seen.copied = found.copied && instance->pid == 0;
     instance->seen.checkpoint_lsn = found.checkpoint_lsn;
     instance->seen.checkpoint_timeline = found.checkpoint_timeline;
     if (instance->seen.system_id == 0 || instance->pid == 0) {
@@ -808,6 +810,7 @@ static void start_now(struct instance *instance)
     instance->seen.control =
         instance->start_primary ? GUARD_CONTROL_PRIMARY_CRASH : instance->seen.control;
     instance->waits = instance->on_disk[0] != '\0' && instance->somebody;
+    instance->seen.copied = false;
     pid_t pid = fork();
     if (pid == 0) {
         become_postgres(instance, &launch);

@@ -218,5 +218,31 @@ check_soon "a burnt one is not started, whatever its directory holds" 5 report_s
 declare_roles db1 db2
 check_soon "and is started once the record says that it was rebuilt" 15 streams_from db2 db1
 
+# --- F6: a candidate dies in its promotion -------------------------------------------------------------------------
+
+startup_of() { # HOST: the process that replays WAL
+    ps -o pid=,args= -p "$(postgres_of "$1" | paste -sd,)" | awk '/startup/ { print $1 }'
+}
+
+revoke
+check_soon "the primary's permit is revoked, and it stops" 5 report_shows db1 ".stopped_for == $REVISION"
+kill -STOP "$(startup_of db2)" # it cannot complete
+grant db2
+check_soon "F6: its guard asks it to promote" 10 log_shows db2 'R-G52'
+kill -9 "$(postmaster db2)"
+check_soon "F6: one that dies in its promotion may bear a history of its own" 5 report_shows db2 '.state == "stopped" and (.held | test("did not complete"))'
+revoke
+check_soon "F6: it is proven stopped" 5 report_shows db2 ".stopped_for == $REVISION"
+starts_again "F6: the one before is granted a permit, and starts again"
+declare_roles db1 db2
+check_soon "F6: it is declared a standby" 5 report_shows db2 ".obeyed_revision == $REVISION"
+sleep 3 # for longer than one that has died waits before it is started again
+check "F6: and follows nobody, for another history may lie in its directory" nothing_runs db2
+check "F6: it says what it needs" report_shows db2 '.held | test("rebuilt")'
+guard_stop db2
+check "the standby is copied anew" copy_standby
+guard_again db2
+check_soon "F6: a new copy is started, and follows" 15 streams_from db2 db1
+
 guard_world_finish
 finish

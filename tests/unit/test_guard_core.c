@@ -354,12 +354,13 @@ static void may_start_as_primary_only_when_all_conditions_hold(void **unused)
 static void may_promote_only_the_life_that_the_permit_names(void **unused)
 {
     (void)unused;
-    for (unsigned all = 0; all < 1u << 13; all++) {
+    for (unsigned all = 0; all < 1u << 14; all++) {
         combination = all;
         bool granted = bit(), my_node = bit(), my_boot = bit(), spent = bit(), renewed = bit();
         bool time = bit(), is_stored = bit(), tried = bit(), burnt = bit(), named = bit();
-        bool same_life = bit(), in_recovery = bit(), system = bit();
+        bool same_life = bit(), in_recovery = bit(), system = bit(), begun = bit();
         struct guard_core c = a_core(DUTY_STANDBY);
+        c.durable.begun = (struct epoch){1, begun ? 5 : 4};
         c.permit = a_permit(10, 5, my_node ? "db1" : "db2");
         c.permit.granted = granted;
         c.permit.life = !named ? 0 : same_life ? 77 : 76;
@@ -376,7 +377,7 @@ static void may_promote_only_the_life_that_the_permit_names(void **unused)
         c.watchdog_tried = tried;
         c.seen = seen_running(in_recovery ? ROLE_STANDBY : ROLE_UNKNOWN);
         bool expected = granted && my_node && my_boot && !spent && renewed && time && is_stored &&
-                        tried && !burnt && (!named || same_life) && in_recovery && system;
+                        tried && !burnt && (!named || same_life) && in_recovery && system && begun;
         assert_int_equal(guard_may_promote(&c), expected);
     }
 }
@@ -957,6 +958,104 @@ static void f3_an_unknown_promotion_counts_until_it_is_proven_stopped(void **unu
     assert_int_equal(guard_stopped_for(&core), 14);
 }
 
+static void begin_promotion(void)
+{
+    begin_as_standby();
+    give_permit(a_permit(13, 7, "db1"));
+    assert_true(noted("R-G54"));
+    assert_null(did(GUARD_DO_RENEW)); /* not before it is stored */
+    assert_int_equal(core.durable.begun.counter, 7);
+    saved();
+    assert_non_null(did(GUARD_DO_RENEW));
+}
+
+static void f6_one_that_dies_in_its_promotion_follows_nobody_until_it_is_copied(void **unused)
+{
+    (void)unused;
+    begin_promotion();
+    accept_renewal(now_ms);
+    assert_int_equal(core.state, DUTY_PROMOTING);
+    died("signal 9");
+    gone(GUARD_CONTROL_STANDBY);
+    saved();
+    tick(GUARD_LOOK_MS);
+    tick(GUARD_LOOK_MS);
+    assert_int_equal(core.state, DUTY_DOWN);
+    assert_non_null(strstr(guard_held(&core), "did not complete"));
+    revoke(14);
+    saved();
+    assert_int_equal(guard_stopped_for(&core), 14);
+    give_permit(a_permit(15, 8, "db2"));
+    declare(16, ROLE_STANDBY, "db2");
+    saved();
+    tick(GUARD_LOOK_MS);
+    assert_int_equal(core.state, DUTY_DOWN);
+    /* Another hand starts it: as a standby it could go on on a history of its own. */
+    see(seen_running(ROLE_STANDBY));
+    assert_int_equal(core.state, DUTY_STOPPING);
+    assert_true(noted("R-G16"));
+    gone(GUARD_CONTROL_STANDBY);
+    struct guard_seen copy = seen_stopped(GUARD_CONTROL_STANDBY);
+    copy.copied = true;
+    see(copy);
+    assert_true(noted("R-G55"));
+    saved();
+    tick(GUARD_LOOK_MS);
+    assert_int_equal(core.state, DUTY_STARTING);
+}
+
+static void f6_a_promotion_that_was_never_asked_for_has_begun_nothing(void **unused)
+{
+    (void)unused;
+    begin_promotion();
+    revoke(14);
+    gone(GUARD_CONTROL_STANDBY);
+    saved();
+    assert_int_equal(guard_stopped_for(&core), 14);
+    give_permit(a_permit(15, 8, "db2"));
+    declare(16, ROLE_STANDBY, "db2");
+    saved();
+    tick(GUARD_LOOK_MS);
+    assert_int_equal(core.state, DUTY_STARTING);
+}
+
+static void f6_a_guard_that_restarts_goes_on_with_its_promotion_and_ends_another(void **unused)
+{
+    (void)unused;
+    for (int ours = 0; ours < 2; ours++) {
+        begin_promotion();
+        accept_renewal(now_ms);
+        struct guard_durable durable = core.durable;
+        begin(durable, core.kept);
+        see(seen_running(ROLE_STANDBY));
+        assert_int_equal(core.state, DUTY_STANDBY); /* whose permit it is is not known yet */
+        if (ours) {
+            give_permit(a_permit(13, 7, "db1"));
+            saved();
+            accept_renewal(now_ms);
+            assert_int_equal(core.state, DUTY_PROMOTING);
+        } else {
+            give_permit(a_permit(14, 8, "db2"));
+            assert_true(noted("R-G16"));
+            assert_int_equal(core.state, DUTY_STOPPING);
+        }
+    }
+}
+
+static void f6_a_promotion_that_completed_is_remembered_no_longer(void **unused)
+{
+    (void)unused;
+    begin_promotion();
+    accept_renewal(now_ms);
+    struct guard_event event = event_of(GUARD_EV_PROMOTED);
+    event.seen = seen_running(ROLE_PRIMARY);
+    event.seen.timeline = 2;
+    step(event);
+    assert_int_equal(core.state, DUTY_PRIMARY);
+    assert_int_equal(core.durable.begun.counter, 0);
+    assert_non_null(did(GUARD_DO_SAVE));
+}
+
 static void e1_a_crash_is_held_down_and_reported_unless_the_policy_restarts_it(void **unused)
 {
     (void)unused;
@@ -1389,7 +1488,8 @@ struct life {
     struct guard_permit seen; /* the latest that was delivered */
     struct answer answers[ANSWERS_MAX];
     int answers_len;
-    bool running, promoting;
+    bool running, copied;
+    bool forked; /* asked for a promotion that was not seen to complete */
     enum role role;
     enum guard_control control;
     int64_t role_life;
@@ -1428,6 +1528,7 @@ static struct guard_seen look(void)
     struct guard_seen seen = life.running ? seen_running(life.role) : seen_stopped(life.control);
     seen.control = life.control;
     seen.life = life.role_life;
+    seen.copied = !life.running && life.copied;
     return seen;
 }
 
@@ -1508,6 +1609,7 @@ static void carry_out(const struct guard_effect *effect)
         check_begin();
         enforce(&core.kept.sync);
         life.starts++;
+        life.copied = false;
         life.running = true;
         life.role = ROLE_PRIMARY;
         life.control = GUARD_CONTROL_PRIMARY_CRASH;
@@ -1516,6 +1618,8 @@ static void carry_out(const struct guard_effect *effect)
         break;
     case GUARD_DO_START_STANDBY:
         assert_false(core.durable.burnt);
+        assert_false(life.forked);
+        life.copied = false;
         life.running = true;
         life.role = ROLE_STANDBY;
         life.control = GUARD_CONTROL_STANDBY;
@@ -1526,6 +1630,7 @@ static void carry_out(const struct guard_effect *effect)
         check_begin();
         enforce(&core.kept.sync);
         life.promotions++;
+        life.forked = true;
         if (rnd(3) != 0) {
             life.role = ROLE_PRIMARY;
             life.control = GUARD_CONTROL_PRIMARY_CRASH;
@@ -1628,6 +1733,9 @@ static void live(struct guard_event event)
         life.lapses++;
         life.lapsed = life.seen.epoch;
     }
+    if (core.state == DUTY_PRIMARY) {
+        life.forked = false;
+    }
     check_after();
 }
 
@@ -1684,6 +1792,8 @@ static void disturb(void)
     case 7: /* a rebuild by copy */
         if (!life.running && core.state == DUTY_DOWN && rnd(2)) {
             life.control = GUARD_CONTROL_STANDBY;
+            life.copied = true;
+            life.forked = false;
             look_later(GUARD_EV_SEEN, 1);
         }
         return;
@@ -1804,6 +1914,10 @@ int main(void)
         cmocka_unit_test(a_cut_that_is_not_proven_is_tried_again),
         cmocka_unit_test(a_candidate_is_promoted_in_the_life_that_the_permit_names),
         cmocka_unit_test(f3_an_unknown_promotion_counts_until_it_is_proven_stopped),
+        cmocka_unit_test(f6_one_that_dies_in_its_promotion_follows_nobody_until_it_is_copied),
+        cmocka_unit_test(f6_a_promotion_that_was_never_asked_for_has_begun_nothing),
+        cmocka_unit_test(f6_a_guard_that_restarts_goes_on_with_its_promotion_and_ends_another),
+        cmocka_unit_test(f6_a_promotion_that_completed_is_remembered_no_longer),
         cmocka_unit_test(e1_a_crash_is_held_down_and_reported_unless_the_policy_restarts_it),
         cmocka_unit_test(e1_a_restart_needs_the_permit_it_still_holds_and_ends_at_its_deadline),
         cmocka_unit_test(g12_a_returning_guard_takes_over_on_the_stored_deadline_of_this_boot),
