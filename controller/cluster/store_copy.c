@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "controller/base/keep.h"
 #include "controller/cluster/store_keys.h"
 
 #define PATH_SIZE 512
@@ -24,17 +25,6 @@ bool store_copy_wants(const char *name)
            begins(name, STORE_GROUPS) || begins(name, STORE_INCIDENTS);
 }
 
-static char *copy_text(const char *text, size_t len)
-{
-    char *to = malloc(len + 1);
-    if (to == NULL) {
-        abort(); /* safe: the other controller goes on */
-    }
-    memcpy(to, text, len);
-    to[len] = '\0';
-    return to;
-}
-
 void store_copy_add(struct store_copy *copy, const char *name, const char *value, size_t len)
 {
     if (copy->keys_len == copy->keys_size) {
@@ -44,8 +34,8 @@ void store_copy_add(struct store_copy *copy, const char *name, const char *value
             abort();
         }
     }
-    copy->keys[copy->keys_len++] = (struct store_copy_key){.name = copy_text(name, strlen(name)),
-                                                           .value = copy_text(value, len)};
+    copy->keys[copy->keys_len++] = (struct store_copy_key){.name = keep_text(name, strlen(name)),
+                                                           .value = keep_text(value, len)};
 }
 
 const char *store_copy_find(const struct store_copy *copy, const char *name)
@@ -191,26 +181,13 @@ int store_copy_decode(const char *text, size_t len, struct store_copy *ret_copy,
 
 /* ---- the files ---- */
 
-static int write_all(int fd, const char *text, size_t len)
-{
-    while (len > 0) {
-        ssize_t put = write(fd, text, len);
-        if (put < 0 && errno != EINTR) {
-            return -1;
-        }
-        text += put > 0 ? put : 0;
-        len -= put > 0 ? (size_t)put : 0;
-    }
-    return 0;
-}
-
 static int write_draft(const char *path, const char *text, size_t len, struct err *ret_err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return err_set(ret_err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
     }
-    int result = write_all(fd, text, len);
+    int result = keep_write(fd, text, len);
     result = result == 0 ? fsync(fd) : result;
     int reason = errno;
     if (close(fd) < 0 && result == 0) {

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/base/keep.h"
 #include "controller/cluster/store_keys.h"
 #include "controller/core/retention.h"
 #include "controller/daemon/daemon.h"
@@ -74,17 +75,6 @@ static void reading_free(struct reading *reading)
     free(reading);
 }
 
-static char *copy(const char *text, size_t len)
-{
-    char *to = malloc(len + 1);
-    if (to == NULL) {
-        abort(); /* safe: the other controller goes on */
-    }
-    memcpy(to, text, len);
-    to[len] = '\0';
-    return to;
-}
-
 static struct kept_key *keep(struct reading *reading, const struct etcd_kv *kv)
 {
     if (reading->len == reading->size) {
@@ -97,8 +87,8 @@ static struct kept_key *keep(struct reading *reading, const struct etcd_kv *kv)
     struct kept_key *key = &reading->keys[reading->len++];
     memset(key, 0, sizeof *key);
     key->kv = *kv;
-    key->kv.key = copy(kv->key, kv->key_len);
-    key->kv.value = copy(kv->value, kv->value_len);
+    key->kv.key = keep_text(kv->key, kv->key_len);
+    key->kv.value = keep_text(kv->value, kv->value_len);
     return key;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "controller/base/json.h"
+#include "controller/base/keep.h"
 #include "controller/cluster/records_json.h"
 
 #define STATE_SCHEMA 1
@@ -33,19 +34,6 @@ static int sync_directory_of(const char *path)
     return result;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-    while (len > 0) {
-        ssize_t put = write(fd, text, len);
-        if (put < 0 && errno != EINTR) {
-            return -1;
-        }
-        text += put > 0 ? put : 0;
-        len -= put > 0 ? (size_t)put : 0;
-    }
-    return 0;
-}
-
 int files_write(const char *path, const char *text, mode_t mode, bool sync, struct err *ret_err)
 {
     char draft[600];
@@ -54,7 +42,7 @@ int files_write(const char *path, const char *text, mode_t mode, bool sync, stru
     if (fd < 0) {
         return err_set(ret_err, ERR_SYSTEM, "%s: %s", draft, strerror(errno));
     }
-    int result = write_all(fd, text, strlen(text));
+    int result = keep_write(fd, text, strlen(text));
     if (result == 0 && sync) {
         result = fsync(fd);
     }
