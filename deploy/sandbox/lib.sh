@@ -9,6 +9,7 @@
 #     host_exec HOST COMMAND...        a command in the host's network, waited for
 #     etcd_start, pg_pair, proxy_start, power_start ...   the real parts, see below
 #     host_kill, host_cut, pg_kill     how they fail
+#     world_mount PATH SIZE            a small file system of its own there, which can be filled
 #     wait_for "what" SECONDS COMMAND  until the command succeeds
 #     world_close                      end all of it, and look that nothing is left
 #
@@ -238,6 +239,18 @@ host_join() {
     host_exec "$1" nft delete table inet cut
 }
 
+# world_mount PATH SIZE: PATH, below WORLD, is a file system of that size from now on. The world's end unmounts it.
+world_mount() {
+    mkdir -p "$1" && mount -t tmpfs -o "size=$2" failover-sandbox "$1"
+}
+
+world_unmount() { # DIR of the world
+    local mount
+    while read -r mount; do
+        umount "$mount" || umount --lazy "$mount"
+    done < <(awk -v dir="$1/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r)
+}
+
 # Leave the world running: its reaper goes, and only `stop` ends it.
 world_keep() {
     echo keep >&"$WORLD_ALIVE"
@@ -287,6 +300,7 @@ world_remove() (
     for data in "$dir"/*/data; do
         pg_forget "$data"
     done
+    world_unmount "$dir"
     rm -f "$SANDBOX_REGISTRY/$WORLD_ID"
     rmdir "$SANDBOX_REGISTRY" 2>/dev/null
     left=$(world_leftovers "$dir" "$WORLD_ID" "$WORLD_CGROUP")

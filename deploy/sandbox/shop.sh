@@ -111,19 +111,20 @@ shop_conninfo() {
 }
 
 shop_services() {
-    local kind node port
-    PGPASSWORD=$(world_secret shop)
-    export PGPASSWORD
+    local kind node
     for kind in "${SHOP_KINDS[@]}"; do
-        port=${SHOP_DB_PORT[$kind]}
         for node in "${SHOP_HOME[$kind]}" "${SHOP_AWAY[$kind]}"; do
-            world_spawn "$node" service "$BUILD/shop" service --kind "$kind" \
-                --listen "${HOST_ADDRESS[$node]}:${SHOP_HTTP_PORT[$kind]}" \
-                --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[proxy1]}" "$port")" \
-                --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[proxy2]}" "$port")"
+            shop_service "$kind" "$node"
         done
     done
-    unset PGPASSWORD
+}
+
+shop_service() { # KIND NODE: also to start one again that died
+    local kind=$1 node=$2 port=${SHOP_DB_PORT[$1]}
+    PGPASSWORD=$(world_secret shop) world_spawn "$node" service "$BUILD/shop" service --kind "$kind" \
+        --listen "${HOST_ADDRESS[$node]}:${SHOP_HTTP_PORT[$kind]}" \
+        --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[proxy1]}" "$port")" \
+        --database "$(shop_conninfo "$kind" "${HOST_ADDRESS[proxy2]}" "$port")"
 }
 
 shop_build_world() {
@@ -311,9 +312,11 @@ controller_start() {
     world_spawn "$host" failoverd "${FAILOVERD:-$BUILD/failoverd}" --config "$WORLD/$host/local.yaml"
 }
 
-# guard_start NODE: a failover-guard there, and the watchdog that ends all of the node when it is not fed.
+# guard_start NODE: a failover-guard there, and the watchdog that ends all of the node when it is not fed. A file
+# WORLD/NODE/boot, if there is one, holds the node's boot id: with another one it has been booted again.
 guard_start() {
-    local node=$1 kind database=''
+    local node=$1 kind database='' boot=''
+    [[ ! -e $WORLD/$node/boot ]] || boot="boot_id: $WORLD/$node/boot"
     world_tls guard || return 1
     for kind in "${SHOP_KINDS[@]}"; do
         [[ $node != "${SHOP_HOME[$kind]}" && $node != "${SHOP_AWAY[$kind]}" ]] || database=${SHOP_DATABASE[$kind]}
@@ -321,8 +324,7 @@ guard_start() {
     grep -qs failover.conf "$WORLD/$node/data/postgresql.conf" ||
         echo "include_if_exists = 'failover.conf'" >>"$WORLD/$node/data/postgresql.conf"
     install -d -m 700 "$WORLD/$node/state" "$WORLD/$node/run"
-    world_spawn watchdogs "watchdog-$node" "$BUILD/sandbox-watchdog" "$WORLD/$node/watchdog.sock" "$WORLD_CGROUP/$node"
-    wait_for "the watchdog of $node listens" 5 test -S "$WORLD/$node/watchdog.sock" || return 1
+    watchdog_start "$node" || return 1
     cat >"$WORLD/$node/local.yaml" <<-END
 	id: guard-$node
 	cluster: shop
@@ -331,6 +333,7 @@ guard_start() {
 	  node: $node
 	  state_dir: $WORLD/$node/state
 	  run_dir: $WORLD/$node/run
+	  $boot
 	  watchdog: $WORLD/$node/watchdog.sock
 	  ca: $WORLD/tls/ca.pem
 	  cert: $WORLD/tls/guard.pem
@@ -340,6 +343,12 @@ guard_start() {
 	    $database: { data_dir: $WORLD/$node/data, bin_dir: $PG_BIN, socket_dir: $WORLD/$node/socket }
 	END
     guard_again "$node"
+}
+
+watchdog_start() { # NODE
+    rm -f "$WORLD/$1/watchdog.sock"
+    world_spawn watchdogs "watchdog-$1" "$BUILD/sandbox-watchdog" "$WORLD/$1/watchdog.sock" "$WORLD_CGROUP/$1"
+    wait_for "the watchdog of $1 listens" 5 test -S "$WORLD/$1/watchdog.sock"
 }
 
 # guard_again NODE: with the configuration that it has; also to start one again that died. GUARD: another program.

@@ -168,6 +168,7 @@ static void show_progress(const struct load *load)
            (unsigned long long)load->counts[SHOP_FAILED],
            (unsigned long long)load->counts[SHOP_UNKNOWN], (unsigned long long)(silent_us / 1000));
     fflush(stdout);
+    fflush(load->record); /* it can be audited while the load goes on */
 }
 
 static bool told_to_end(void)
