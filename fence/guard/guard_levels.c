@@ -289,7 +289,11 @@ bool guard_asks_start(const struct guard_core *core)
 
 /* ---- standbys ---- */
 
-/* A cut lasts until a later permit is granted, and roles at least as new as that are obeyed. */
+/*
+ * A cut lasts until a later permit is granted, and roles at least as new as that are obeyed, which
+ * name its holder as the upstream. The write that grants it still names the old primary: a standby
+ * that went back there would acknowledge for it what the new one never gets (failures.md F18).
+ */
 static bool is_cut(const struct guard_core *core)
 {
     int64_t since = core->cut_out > core->durable.cut_for ? core->cut_out : core->durable.cut_for;
@@ -297,7 +301,8 @@ static bool is_cut(const struct guard_core *core)
         return false;
     }
     return !(core->permit.known && core->permit.granted && core->permit.revision > since &&
-             core->durable.obeyed_revision >= core->permit.revision);
+             core->durable.obeyed_revision >= core->permit.revision &&
+             strcmp(core->durable.upstream, core->permit.node) == 0);
 }
 
 const char *guard_upstream(const struct guard_core *core)

@@ -892,6 +892,30 @@ static void a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit
     assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "db3");
 }
 
+/* The grant's own write leaves the roles as they were until the new primary is recorded. */
+static void f18_a_cut_standby_does_not_go_back_to_the_old_primary_at_the_grant(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    followed("db2");
+    revoke(11);
+    declare(11, ROLE_STANDBY, "db2");
+    saved();
+    followed("");
+    saved();
+    assert_int_equal(guard_cut_for(&core), 11);
+    give_permit(a_permit(20, 6, "db3"));
+    declare(20, ROLE_STANDBY, "db2");
+    saved();
+    tick(1000);
+    assert_null(did(GUARD_DO_FOLLOW));
+    assert_int_equal(guard_cut_for(&core), 11);
+    give_permit(a_permit(21, 6, "db3")); /* recorded: the roles name it */
+    declare(21, ROLE_STANDBY, "db3");
+    saved();
+    assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "db3");
+}
+
 static void a_cut_that_is_not_proven_is_tried_again(void **unused)
 {
     (void)unused;
@@ -1911,6 +1935,7 @@ int main(void)
         cmocka_unit_test(d5_roles_of_a_rescued_store_are_obeyed_though_their_revision_is_lower),
         cmocka_unit_test(d5_an_old_permit_of_the_first_incarnation_is_refused_after_the_rescue),
         cmocka_unit_test(a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit),
+        cmocka_unit_test(f18_a_cut_standby_does_not_go_back_to_the_old_primary_at_the_grant),
         cmocka_unit_test(a_cut_that_is_not_proven_is_tried_again),
         cmocka_unit_test(a_candidate_is_promoted_in_the_life_that_the_permit_names),
         cmocka_unit_test(f3_an_unknown_promotion_counts_until_it_is_proven_stopped),
