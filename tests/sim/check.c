@@ -1,0 +1,284 @@
+/*
+ * check.c - safety on the truth (design §10), after every event and at every act.
+ *
+ * What a controller or a guard believes is not asked. A violation ends the schedule at once.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static int node_of(const char *name)
+{
+    for (int n = 0; n < NODES; n++) {
+        if (strcmp(node_name(n), name) == 0) {
+            return n;
+        }
+    }
+    return NOBODY;
+}
+
+static bool split_by_hand(void)
+{
+    return w.async && w.by_hand; /* nothing keeps one that a person promotes from acknowledging */
+}
+
+/* S1: never two that could both acknowledge. */
+void check_event(void)
+{
+    int first = NOBODY;
+    for (int i = 0; i < NODES; i++) {
+        if (!w.pgs[i].primary || w.pgs[i].state != PG_UP) {
+            continue;
+        }
+        if (first >= 0 && !split_by_hand() && pg_can_ack(i) && pg_can_ack(first)) {
+            broken("S1: %s and %s can both acknowledge commits", node_name(first), node_name(i));
+        }
+        first = i;
+    }
+}
+
+/* The line that has left this one before that place; one that a person has begun counts once
+ * something was acknowledged on it. */
+static uint32_t left_by(uint32_t line, uint64_t lsn)
+{
+    for (uint32_t l = 1; l < (uint32_t)w.lines_len; l++) {
+        bool counts = !w.lines[l].by_hand || w.lines[l].released > 0;
+        if (w.lines[l].parent == line && l != line && w.lines[l].fork < lsn && counts) {
+            return l;
+        }
+    }
+    return 0;
+}
+
+/* S1: a commit is acknowledged on a line, beyond the place where another has left it. */
+void check_release(int i, uint64_t lsn)
+{
+    struct line *line = &w.lines[w.pgs[i].line];
+    line->released = lsn > line->released ? lsn : line->released;
+    if (!split_by_hand() && left_by(w.pgs[i].line, lsn) != 0) {
+        broken("S1: %s acknowledges %llu on a line that another has left", node_name(i),
+               (unsigned long long)lsn);
+    }
+}
+
+void check_ack(uint32_t line, uint64_t lsn, bool waited)
+{
+    struct line *at = &w.lines[line];
+    at->acked = lsn > at->acked ? lsn : at->acked;
+    if (waited) {
+        at->waited = lsn > at->waited ? lsn : at->waited;
+    }
+    uint32_t by = waited ? left_by(line, lsn) : 0;
+    if (by != 0 && !w.loss_accepted && !split_by_hand()) {
+        broken("S3: what a client is told is committed is not on the line of the new primary");
+    }
+}
+
+/* S3, S7 and S2 on the truth, when an instance has become a primary. */
+void check_promoted(int i, uint32_t old_line, bool by_hand)
+{
+    if (by_hand) {
+        return;
+    }
+    if (old_line != w.recorded_line) {
+        broken("S7: %s does not continue the recorded history", node_name(i));
+    }
+    for (uint32_t l = 1; l < (uint32_t)w.lines_len && !w.loss_accepted; l++) {
+        if (w.lines[l].waited > 0 && !pg_has(i, l, w.lines[l].waited)) {
+            broken("S3: the promotion of %s loses what was acknowledged, up to %llu", node_name(i),
+                   (unsigned long long)w.lines[l].waited);
+        }
+    }
+    for (int j = 0; j < NODES; j++) {
+        if (j != i && w.pgs[j].primary && pg_can_ack(j) && !split_by_hand()) {
+            broken("S2: %s is promoted while %s can acknowledge", node_name(i), node_name(j));
+        }
+    }
+}
+
+/* S6: under one epoch an instance is made a primary once. */
+void check_grant(int i)
+{
+    const struct guard_permit *permit = &guards[i].core.permit;
+    if (strcmp(permit->node, node_name(i)) != 0 || !permit->granted) {
+        broken("S9: %s promotes itself, and the permit does not name it", node_name(i));
+    }
+}
+
+/* S11: whoever acts must be the one whom the store calls leader; if no lease ended early. */
+static void acts_by_right(int c, const char *what)
+{
+    if (!store_has_leader(c) && !w.lease_early) {
+        broken("S11: %s begins to %s without being the leader", ctls[c].core.id, what);
+    }
+}
+
+/* A fence lasts (design §7): what takes writes again is named by a recorded alarm. */
+static bool is_recorded_intruder(const char *node)
+{
+    for (int a = 0; a < st.group.alarms_len; a++) {
+        const struct alarm_record *alarm = &st.group.alarms[a];
+        if (strncmp(alarm->key, "primaries_seen.", 15) == 0 && strstr(alarm->text, node) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* S2, S9: the recorded node only, after the recorded revocation. */
+void check_fence(int c, const struct effect *effect)
+{
+    const char *name = node_name(effect->fence.node);
+    const struct move_record *move = store_move();
+    acts_by_right(c, "fence");
+    if (!(move != NULL && strcmp(move->fence_node, name) == 0) && !is_recorded_intruder(name)) {
+        broken("S9: %s is fenced, and no record names it", name);
+    }
+    if (st.permit_kv.create != 0 && strcmp(st.permit.node, name) == 0 &&
+        st.permit.state != PERMIT_REVOKED) {
+        broken("S2: %s is fenced while it holds the permit", name);
+    }
+}
+
+/* S10: traffic goes where the recorded permit says, or nowhere. */
+void check_wishes(int c, const struct effect *effect)
+{
+    for (int i = 0; i < effect->routes.wishes_len && ctl_may_act(c); i++) {
+        int open = effect->routes.wishes[i].open;
+        bool right = open < 0 || (st.permit_kv.create != 0 && st.permit.state == PERMIT_GRANTED &&
+                                  strcmp(st.permit.node, node_name(open)) == 0);
+        if (!right && store_has_leader(c)) {
+            broken("S10: traffic is sent to %s, which has no permit", node_name(open));
+        }
+    }
+}
+
+void check_proxy(int proxy, int before)
+{
+    if (before >= 0 && w.proxies[proxy].open >= 0) {
+        broken("S10: two servers are open on %s", def.proxies[proxy].name);
+    }
+}
+
+static bool is_proven_off(const struct move_record *move, int i)
+{
+    for (int e = 0; move != NULL && e < move->evidence_len; e++) {
+        if (strcmp(move->evidence[e].node, node_name(i)) == 0 &&
+            move->evidence[e].revocation_revision >= (uint64_t)st.revoked_at[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* S2: whoever else has held the permit is proven off, by recorded evidence later than its
+ * revocation. S4: what a failover is estimated to lose is allowed. */
+static void check_granted(int to)
+{
+    const struct move_record *move = store_move();
+    for (int i = 0; i < NODES; i++) {
+        if (i == to || !st.held[i]) {
+            continue;
+        }
+        if (!is_proven_off(move, i)) {
+            broken("S2: the permit is granted to %s, and nothing later than the revocation proves "
+                   "that %s cannot write",
+                   node_name(to), node_name(i));
+        }
+        st.held[i] = false;
+    }
+    uint64_t limit = def.databases[0].max_lag_bytes;
+    if (move != NULL && move->estimated_loss_bytes > limit &&
+        move->estimated_loss_bytes > move->accept_loss_bytes) {
+        broken("S4: a loss of %llu bytes is estimated, and nobody accepted it",
+               (unsigned long long)move->estimated_loss_bytes);
+    }
+}
+
+/* S5: epochs only grow, and a revoked one is never granted again. */
+void check_permit_write(const struct permit_record *value)
+{
+    int order = epoch_compare(value->epoch, st.epoch_highest);
+    if (order < 0 || (order == 0 && st.epoch_revoked && value->state == PERMIT_GRANTED)) {
+        broken("S5: epoch %llu is granted again", (unsigned long long)value->epoch.counter);
+    }
+    st.epoch_highest = value->epoch;
+    st.epoch_revoked = value->state == PERMIT_REVOKED;
+    int i = node_of(value->node);
+    if (i >= 0 && value->state == PERMIT_REVOKED) {
+        st.revoked_at[i] = st.revision;
+    } else if (i >= 0) {
+        check_granted(i);
+        st.held[i] = true;
+    }
+}
+
+static int completed_lately(const struct group_record *group)
+{
+    int lately = 0;
+    int64_t now = wall_ms(st.leader_of);
+    for (int i = 0; i < group->completed_len; i++) {
+        lately += group->completed_wall_ms[i] > now - (int64_t)def.policy.budget_per_ms ? 1 : 0;
+    }
+    return lately;
+}
+
+/* S12: nothing begins by itself while a person has paused it, or beyond the budget. */
+void check_group_write(const struct group_record *before, const struct group_record *after_)
+{
+    bool begins = after_->moving && !before->moving && after_->workflow.moves_len > 0 &&
+                  !after_->workflow.moves[0].forced;
+    if (begins && before->paused) {
+        broken("S12: a failover begins while the group is paused");
+    }
+    if (begins && !w.wall_jumped && completed_lately(before) >= (int)def.policy.budget_failovers) {
+        broken("S12: a failover begins beyond the budget");
+    }
+    const char *primary = after_->databases_len > 0 ? after_->databases[0].primary : "";
+    const char *was = before->databases_len > 0 ? before->databases[0].primary : "";
+    int i = node_of(primary);
+    if (i >= 0 && strcmp(primary, was) != 0) {
+        w.recorded_line = w.pgs[i].line;
+        if (!w.pgs[i].primary && w.pgs[i].state == PG_UP && !w.async && w.sim_phase != PHASE_WARM) {
+            broken("S13: %s is recorded as the primary, and is none", node_name(i));
+        }
+    }
+}
+
+/* S13: what a guard says of its instance is so, when it says it. */
+void check_report(int node, const struct guard_record *said)
+{
+    const struct pg *pg = &w.pgs[node];
+    if (said->stopped_for != 0 && pg_runs(node) && !w.by_hand) {
+        broken("S13: the guard of %s reports it stopped, and something of it runs",
+               node_name(node));
+    }
+    if (said->state == GUARD_STOPPED && pg_runs(node) && pg->life == guards[node].pg_life &&
+        !w.by_hand) {
+        broken("S13: the guard of %s says stopped of what it watches", node_name(node));
+    }
+    if (said->cut_for != 0 && pg->from >= 0 && pg->state == PG_UP && pg->upstream < 0) {
+        broken("S13: the guard of %s reports it cut, and it receives", node_name(node));
+    }
+    if (said->armed && !w.nodes[node].armed) {
+        broken("S13: the guard of %s reports an armed watchdog, and there is none",
+               node_name(node));
+    }
+    if (said->sync_for == 0 || pg->state != PG_UP || !pg->primary || w.by_hand) {
+        return;
+    }
+    struct names target;
+    names_of_entry(guard_sync_target(&guards[node].core.told), &target);
+    if (target.said && !pg->waits) {
+        broken("S13: the guard of %s reports that commits wait, and they do not", node_name(node));
+    }
+    for (int s = 0; s < NODES; s++) { /* one without a place acknowledges nothing */
+        const struct walsender *sender = &pg->senders[s];
+        if (sender->there && !names_same(&sender->by, &target) &&
+            names_place(&sender->by, s) != 0 && sender->flush != 0) {
+            broken("S13: the guard of %s reports an entry that a walsender does not go by",
+                   node_name(node));
+        }
+    }
+}
