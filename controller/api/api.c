@@ -684,8 +684,8 @@ static void post_promise(struct visit *visit)
     bool promised = backend->promise != NULL &&
                     backend->promise(backend->arg, &ask.question, reason, sizeof reason);
     json_t *epoch = json_object();
-    json_object_set_new(epoch, "incarnation", words_u64(ask.question.epoch.incarnation));
-    json_object_set_new(epoch, "counter", words_u64(ask.question.epoch.counter));
+    json_object_set_new(epoch, "incarnation", json_count(ask.question.epoch.incarnation));
+    json_object_set_new(epoch, "counter", json_count(ask.question.epoch.counter));
     json_t *out = json_object();
     json_object_set_new(out, "promised", json_boolean(promised));
     json_object_set_new(out, "database", json_string(ask.question.database));

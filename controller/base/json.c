@@ -333,6 +333,16 @@ int json_enum(struct json_in *in, const json_t *object, const char *key, const c
     return -1;
 }
 
+json_t *json_count(uint64_t number)
+{
+    if (number <= UINT64_C(1) << 53) {
+        return json_integer((json_int_t)number);
+    }
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    return json_string(text);
+}
+
 bool json_has(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);

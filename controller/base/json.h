@@ -63,6 +63,10 @@ const json_t *json_array_at(struct json_in *in, const json_t *object, const char
  */
 int json_enum(struct json_in *in, const json_t *object, const char *key, const char *const names[]);
 
+/* To be written: above 2^53 as a string, since other readers of JSON count in doubles, and jansson
+ * has no integer above 2^63. json_u64() reads both. */
+json_t *json_count(uint64_t number);
+
 /* Optional members: absent or null gives the default. */
 bool json_has(const json_t *object, const char *key);
 int64_t json_i64_or(struct json_in *in, const json_t *object, const char *key, int64_t min,

@@ -401,17 +401,6 @@ static json_t *write_text(const char *text, size_t size)
     return string;
 }
 
-/* Above 2^53 as a string, since other readers of JSON count in doubles. */
-static json_t *write_count(uint64_t number)
-{
-    if (number <= UINT64_C(1) << 53) {
-        return json_integer((json_int_t)number);
-    }
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIu64, number);
-    return json_string(text);
-}
-
 static json_t *write_times(const struct field *field, const char *from)
 {
     json_t *object = json_object();
@@ -434,7 +423,7 @@ static json_t *write_one(const struct field *field, const char *from)
     case FIELD_TEXT: return write_text(from, field->size);
     case FIELD_BOOL: return json_boolean(*(const bool *)from);
     case FIELD_NUMBER: return json_integer(load(field, from));
-    case FIELD_COUNT: return write_count(load_count(from));
+    case FIELD_COUNT: return json_count(load_count(from));
     case FIELD_ENUM: {
         int value = *(const int *)from;
         assert(value >= 0 && value < names_len(field->names));

@@ -153,8 +153,8 @@ void files_permit_to_record(const char *database, const struct guard_permit *per
 
 static json_t *epoch_out(struct epoch epoch)
 {
-    return json_pack("{s:I, s:I}", "incarnation", (json_int_t)epoch.incarnation, "counter",
-                     (json_int_t)epoch.counter);
+    return json_pack("{s:o, s:o}", "incarnation", json_count(epoch.incarnation), "counter",
+                     json_count(epoch.counter));
 }
 
 static int dump(const char *path, json_t *object, bool sync, struct err *ret_err)
@@ -284,8 +284,8 @@ int files_write_kept(const char *path, const char *database, const char *boot,
         return err_set(ret_err, ERR_SYSTEM, "%s: no memory is left", path);
     }
     return dump(path,
-                json_pack("{s:i, s:s, s:I, s:b, s:I, s:o, s:I, s:o, s:I}", "schema", STATE_SCHEMA,
-                          "boot", boot, "valid_until_ms", (json_int_t)kept->valid_until_ms, "armed",
+                json_pack("{s:i, s:s, s:o, s:b, s:I, s:o, s:I, s:o, s:I}", "schema", STATE_SCHEMA,
+                          "boot", boot, "valid_until_ms", json_count(kept->valid_until_ms), "armed",
                           kept->armed, "revision", (json_int_t)kept->permit.revision, "permit",
                           permit, "sync_revision", (json_int_t)kept->sync.revision, "sync_permit",
                           sync, "waiting_life", (json_int_t)kept->waiting_life),

@@ -261,9 +261,9 @@ void promises_ask(struct promises *promises, const char *database, struct epoch 
         url_of(controller, url);
     }
     json_t *body =
-        json_pack("{s:s, s:s, s:{s:I, s:I}, s:s, s:s}", "database", database, "node",
-                  promises->node, "epoch", "incarnation", (json_int_t)epoch.incarnation, "counter",
-                  (json_int_t)epoch.counter, "boot", promises->boot, "nonce", question->nonce);
+        json_pack("{s:s, s:s, s:{s:o, s:o}, s:s, s:s}", "database", database, "node",
+                  promises->node, "epoch", "incarnation", json_count(epoch.incarnation), "counter",
+                  json_count(epoch.counter), "boot", promises->boot, "nonce", question->nonce);
     char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     assert(text != NULL);

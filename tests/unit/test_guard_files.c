@@ -103,6 +103,24 @@ static void a_state_is_read_as_it_was_written(void **state)
     assert_int_equal(status.st_mode & 0777, 0600);
 }
 
+/* Whatever etcd held was seen, and must be able to be known after the next start. */
+static void the_largest_numbers_are_read_as_they_were_written(void **state)
+{
+    (void)state;
+    struct guard_durable written = some_state(), read;
+    written.epoch = (struct epoch){UINT64_MAX, UINT64_C(1) << 63};
+    written.begun = written.spent = written.epoch;
+    assert_int_equal(files_write_durable(path, &written, NULL), 0);
+    assert_int_equal(files_read_durable(path, &read, NULL), 0);
+    assert_true(read.epoch.incarnation == UINT64_MAX && read.epoch.counter == UINT64_C(1) << 63);
+    assert_true(read.spent.counter == read.epoch.counter && read.begun.incarnation == UINT64_MAX);
+    struct guard_boot_state kept = some_time(), again;
+    kept.valid_until_ms = UINT64_MAX;
+    assert_int_equal(files_write_kept(path, "payments", "b-1", &kept, NULL), 0);
+    files_read_kept(path, "b-1", &again);
+    assert_true(again.known && again.valid_until_ms == UINT64_MAX);
+}
+
 static void a_missing_state_is_an_empty_one(void **state)
 {
     (void)state;
@@ -280,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_state_is_read_as_it_was_written),
+        T(the_largest_numbers_are_read_as_they_were_written),
         T(a_missing_state_is_an_empty_one),
         T(d20_a_damaged_state_is_never_taken_for_an_empty_one),
         T(the_time_of_this_boot_is_kept_with_the_permit_it_is_of),
