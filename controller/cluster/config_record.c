@@ -159,12 +159,8 @@ static void read_version(struct json_in *in, const json_t *object,
 
 static void read_record(struct json_in *in, const json_t *root, struct config_record *ret_record)
 {
-    int64_t schema = json_i64(in, root, "schema", 1, INT64_MAX);
-    if (json_in_ok(in) && schema > RECORD_SCHEMA) {
-        json_in_fail(in, "schema",
-                     "found %" PRId64 ", written by a newer version; this one reads up to %d. "
-                     "Upgrade this program to the version that wrote it; it is left as it is",
-                     schema, RECORD_SCHEMA);
+    record_schema(in, root);
+    if (!json_in_ok(in)) {
         return;
     }
     read_version(in, root, &ret_record->current);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "controller/base/utf8.h"
+#include "controller/cluster/records_json.h"
 
 #define TEXT_MAX 4096
 
@@ -32,9 +33,10 @@ int installation_decode(const char *text, size_t len, struct installation *ret, 
     struct installation read;
     json_t *root = json_parse(text, len, TEXT_MAX, ret_err);
     if (root == NULL) {
-        return -1;
+        return err_prefix(ret_err, "installation");
     }
     json_in_init(&in, "installation");
+    record_schema(&in, root);
     installation_read(&in, root, &read);
     json_decref(root);
     if (json_in_done(&in, ret_err) < 0) {

@@ -643,6 +643,17 @@ static void read_shape(struct json_in *in, const struct shape *shape, const json
     }
 }
 
+void record_schema(struct json_in *in, const json_t *root)
+{
+    int64_t schema = json_i64(in, root, "schema", 1, INT64_MAX);
+    if (json_in_ok(in) && schema > RECORD_SCHEMA) {
+        json_in_fail(in, "schema",
+                     "found %" PRId64 ", written by a newer version; this one reads up to %d. "
+                     "Upgrade this program to the version that wrote it; it is left as it is",
+                     schema, RECORD_SCHEMA);
+    }
+}
+
 /* The parsed text if it is a record that we may read; the caller's to free. */
 static json_t *open_record(const char *text, size_t len, const char *what, struct err *ret_err)
 {
@@ -653,13 +664,7 @@ static json_t *open_record(const char *text, size_t len, const char *what, struc
     }
     struct json_in in;
     json_in_init(&in, what);
-    int64_t schema = json_i64(&in, root, "schema", 1, INT64_MAX);
-    if (json_in_ok(&in) && schema > RECORD_SCHEMA) {
-        json_in_fail(&in, "schema",
-                     "found %" PRId64 ", written by a newer version; this one reads up to %d. "
-                     "Upgrade this program to the version that wrote it; it is left as it is",
-                     schema, RECORD_SCHEMA);
-    }
+    record_schema(&in, root);
     if (json_in_done(&in, ret_err) < 0) {
         json_decref(root);
         return NULL;

@@ -17,9 +17,13 @@
 #include <stddef.h>
 
 #include "controller/base/err.h"
+#include "controller/base/json.h"
 #include "controller/cluster/records.h"
 
 #define RECORD_TEXT_MAX (1u << 20)
+
+/* What stands in a document of its own: `schema`, and not a higher one than ours. */
+void record_schema(struct json_in *in, const json_t *root);
 
 int permit_record_decode(const char *text, size_t len, struct permit_record *ret_record,
                          struct err *ret_err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "controller/base/keep.h"
+#include "controller/cluster/records_json.h"
 #include "controller/cluster/store_keys.h"
 
 #define PATH_SIZE 512
@@ -150,7 +151,7 @@ static int decode(const char *text, size_t len, struct store_copy *copy, struct 
         return -1;
     }
     json_in_init(&in, "copy");
-    json_i64(&in, root, "schema", 1, RECORD_SCHEMA);
+    record_schema(&in, root);
     json_text(&in, root, "cluster", copy->cluster, sizeof copy->cluster);
     copy->revision = json_i64(&in, root, "revision", 1, INT64_MAX);
     json_text(&in, root, "made_by", copy->made_by, sizeof copy->made_by);

@@ -164,6 +164,29 @@ static void nonsense_is_refused(void **unused)
     }
 }
 
+static void an_installation_of_a_later_version_is_refused_with_the_way_out(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *text, *complaint;
+    } bad[] = {
+        {"{\"schema\":2,\"id\":\"a\",\"etcd_cluster_id\":\"1\"}",
+         "installation.schema: found 2, written by a newer version; this one reads up to 1. "
+         "Upgrade"},
+        {"{\"id\":\"a\",\"etcd_cluster_id\":\"1\"}", "installation.schema: is missing"},
+        {"{\"schema\":1", "installation: not JSON"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct installation read = {.incarnation = 99};
+        struct err err = {0};
+        assert_int_equal(installation_decode(bad[i].text, strlen(bad[i].text), &read, &err), -1);
+        if (strstr(err.text, bad[i].complaint) != err.text) {
+            fail_msg("expected \"%s\", found \"%s\"", bad[i].complaint, err.text);
+        }
+        assert_int_equal(read.incarnation, 99);
+    }
+}
+
 static void a_new_copy_takes_the_place_of_the_last_one(void **unused)
 {
     (void)unused;
@@ -254,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_new_copy_takes_the_place_of_the_last_one),
         cmocka_unit_test(older_ones_are_kept_an_hour_apart_and_are_bounded),
         cmocka_unit_test(a_directory_that_is_not_there_is_said),
+        cmocka_unit_test(an_installation_of_a_later_version_is_refused_with_the_way_out),
         cmocka_unit_test(only_a_higher_incarnation_of_the_same_installation_is_a_rescue),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
