@@ -704,6 +704,10 @@ static int decode(const char *text, size_t len, const char *what, const struct s
 /* ---- What a table cannot say
  * -------------------------------------------------------------------------------- */
 
+/* As the definition lets one be named: a guard writes it into PostgreSQL's configuration, in
+ * quotes. */
+#define NAME_OF_STANDBY LOWER_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.:-"
+
 static void check_entries(struct json_in *in, const char *key,
                           const struct sync_entry_record entries[], int len)
 {
@@ -717,7 +721,7 @@ static void check_entries(struct json_in *in, const char *key,
                          entry->members_len);
         }
         for (int m = 0; m < entry->members_len; m++) {
-            if (entry->members[m][0] == '\0' || strcmp(entry->members[m], "*") == 0) {
+            if (!spelled(entry->members[m], NAME_OF_STANDBY)) {
                 json_in_fail(in, key, "entry %d has the member \"%s\", must be a standby's name", i,
                              entry->members[m]);
             }

@@ -442,6 +442,8 @@ static void nonsense_is_refused_with_its_path_and_leaves_the_output_alone(void *
          "{\"k\":0,\"members\":[]},{\"k\":1",
          "permit.sync: found an array of 5"},
         {"pay_west", "*", "permit.sync: entry 0 has the member \"*\""},
+        {"pay_west", "pay\\\"west", "permit.sync: entry 0 has the member"},
+        {"pay_west", "a'\\nfsync = off\\n#", "permit.sync: entry 0 has the member"},
         {"[\"pay_west\"]", "[7]", "permit.sync[0].members[0]: found 7"},
         {"[\"pay_west\"]", "[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\"]",
          "permit.sync[0].members: found an array of 6"},
