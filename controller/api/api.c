@@ -16,6 +16,7 @@
 #include "controller/api/words.h"
 #include "controller/base/json.h"
 #include "controller/base/server.h"
+#include "controller/base/utf8.h"
 #include "controller/cluster/definition_read.h"
 
 const char *const api_write_state_names[] = {"pending", "stored", "failed", "unknown", NULL};
@@ -67,6 +68,7 @@ static void refuse(struct visit *visit, int status, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    utf8_show(text); /* what was asked stands in it */
     json_t *out = json_object();
     json_object_set_new(out, "error", words_text(text));
     answer(visit, status, out);

@@ -9,6 +9,7 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/json.h"
+#include "controller/base/utf8.h"
 #include "fence/guard/files.h"
 
 #define CONTROLLERS_MAX 8
@@ -222,10 +223,12 @@ static void on_answer(void *arg, const struct http_answer *answer)
     json_t *root = json_parse(answer->body, answer->body_len, BODY_MAX, NULL);
     bool promised = root != NULL && is_promise(question, root);
     const char *reason = json_string_value(json_object_get(root, "reason"));
+    bool said = reason != NULL && reason[0] != '\0';
     snprintf(text, sizeof text, "%.200s",
-             promised         ? ""
-             : reason != NULL ? reason
-                              : "the answer is not to this question");
+             promised ? ""
+             : said   ? reason
+                      : "the answer is not to this question");
+    utf8_show(text); /* another program's words, and maybe cut inside a character */
     json_decref(root);
     finish(question, promised, text);
 }

@@ -526,6 +526,13 @@ static void what_steers_a_workflow_is_checked_for_its_members(void **state)
     assert_string_equal(asked.request.alarm, "fence.payments");
 }
 
+static void what_was_asked_is_repeated_so_that_it_can_be_shown(void **state)
+{
+    (void)state;
+    assert_int_equal(get("/v1/%1b%5b2J%c2%9b%ff"), 404);
+    assert_string_equal(text("error"), "no such path: /v1/?[2J??");
+}
+
 static void without_a_history_there_is_none_to_show(void **state)
 {
     (void)state;
@@ -802,6 +809,7 @@ int main(void)
         TEST(without_a_definition_a_request_is_refused_with_what_to_do),
         TEST(what_would_happen_is_asked_by_group_or_database),
         TEST(what_steers_a_workflow_is_checked_for_its_members),
+        TEST(what_was_asked_is_repeated_so_that_it_can_be_shown),
         TEST(without_a_history_there_is_none_to_show),
         TEST(bodies_are_bounded),
         TEST(when_too_many_writes_wait_the_next_is_refused_and_none_is_forgotten),
