@@ -77,7 +77,7 @@ cgroup_is_empty() {
 
 # Kill everything in a cgroup, and wait until it is gone: no fork escapes.
 cgroup_kill() {
-    local group=$1 try pids
+    local group=$1 try pids state
     [[ -d $group ]] || return 0
     if [[ -e $group/cgroup.kill ]]; then
         echo 1 >"$group/cgroup.kill"
@@ -89,7 +89,9 @@ cgroup_kill() {
         done
         mapfile -t pids < <(cgroup_pids "$group")
         ((${#pids[@]})) && kill -KILL "${pids[@]}" 2>/dev/null
-        echo THAWED >"$group/freezer.state"
+        while read -r state; do # a host that was frozen by itself stays so when the world goes on
+            echo THAWED >"$state"
+        done < <(find "$group" -name freezer.state)
     fi
     for ((try = 0; try < 300; try++)); do
         cgroup_is_empty "$group" && return 0

@@ -96,6 +96,26 @@ read_only() { # on | off
 world_begin
 check_soon "all is well before anything happens" 20 is_well
 
+leader=$(leader_of)
+follower=$(other_than "$leader")
+cut_from "$leader" "${HOST_ADDRESS[$PRIMARY]}"
+check_soon "C2: a leader cut off from the primary says who sees it up" 15 \
+    shows_alarm held.payments "controller $follower sees $PRIMARY up"
+check_soon "the load goes on meanwhile" 15 load_runs
+check_for "C2: a leader cut off from the primary moves nothing" 3 nothing_moved
+heal "$leader"
+well_again "C2, the leader's cut,"
+check "the leader is the same" status_shows ".leader.id == \"$leader\""
+
+cut_from "$follower" "${HOST_ADDRESS[$PRIMARY]}"
+check_soon "C2: a follower cut off from the primary says so" 15 status_of "$follower" \
+    "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"down\"]"
+check "the leader goes on seeing the primary up" status_of "$leader" \
+    "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"up\"]"
+check_for "C2: a follower cut off from the primary moves nothing" 3 nothing_moved
+heal "$follower"
+well_again "C2, the follower's cut,"
+
 check "E1: the primary restarts" restart_primary
 well_again "E1, a restart,"
 
@@ -152,26 +172,6 @@ check_soon "E13: and a person is called" 10 grep -q primary.payments "$WORLD/cal
 check_for "E13: nothing is moved" 4 nothing_moved
 check "E13: it is restarted as what it was" unseen restart_primary rm "$WORLD/$PRIMARY/data/standby.signal"
 well_again "E13, a restart as a standby,"
-
-leader=$(leader_of)
-follower=$(other_than "$leader")
-cut_from "$leader" "${HOST_ADDRESS[$PRIMARY]}"
-check_soon "C2: a leader cut off from the primary says who sees it up" 15 \
-    shows_alarm held.payments "controller $follower sees $PRIMARY up"
-check_soon "the load goes on meanwhile" 15 load_runs
-check_for "C2: a leader cut off from the primary moves nothing" 3 nothing_moved
-heal "$leader"
-well_again "C2, the leader's cut,"
-check "the leader is the same" status_shows ".leader.id == \"$leader\""
-
-cut_from "$follower" "${HOST_ADDRESS[$PRIMARY]}"
-check_soon "C2: a follower cut off from the primary says so" 15 status_of "$follower" \
-    "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"down\"]"
-check "the leader goes on seeing the primary up" status_of "$leader" \
-    "[$(db payments) | .instances[] | select(.node == \"$PRIMARY\") | .opinion] == [\"up\"]"
-check_for "C2: a follower cut off from the primary moves nothing" 3 nothing_moved
-heal "$follower"
-well_again "C2, the follower's cut,"
 
 history >"$TMP/history"
 check "no permit was ever revoked" jq -e -s 'all(.[]; (.key | startswith("permits/") | not) or .value.state == "granted")' "$TMP/history"

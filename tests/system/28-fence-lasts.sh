@@ -103,8 +103,8 @@ for ((turn = 1; turn <= REFENCES; turn++)); do
     check "pay-east is powered on and its PostgreSQL started as a primary by hand ($turn)" start_as_primary pay-east
     check_soon "an alarm counts the primaries, and calls a person ($turn)" 20 was_called_for \
         '2 primaries seen: pay-east takes writes.*, the recorded primary is pay-west' "$turn"
-    check_soon "it is switched off again ($turn)" 20 is_off pay-east
-    check "by its power device ($turn)" test "$(offs_of pay-east)" -gt "$offs"
+    check_soon "G6: it is switched off again ($turn)" 20 is_off pay-east
+    check "G6: by its power device ($turn)" test "$(offs_of pay-east)" -gt "$offs"
     check_soon "and the alarm is over ($turn)" 20 no_primaries_alarm
     check "the attempt is recorded ($turn)" has_refences "$turn"
     if ((turn == 2)); then
@@ -130,7 +130,7 @@ check "a person switches it off" power pay-east off
 check_soon "then the alarm is over" 20 no_primaries_alarm
 kill "$watcher"
 wait "$watcher" 2>/dev/null
-check "not once did a route lead to it" bash -c '! [[ -s $1 ]] || { sort "$1" | uniq -c; exit 1; }' _ "$WORLD/strays.log"
+check "G6: not once did a route lead to it" bash -c '! [[ -s $1 ]] || { sort "$1" | uniq -c; exit 1; }' _ "$WORLD/strays.log"
 check "payments stay where they are" has_moved payments pay-west
 check "orders were never touched" status_shows "[$(db orders) | .primary == \"ord-east\" and .state == \"normal\"] == [true]"
 check_soon "the load goes on" 15 load_runs

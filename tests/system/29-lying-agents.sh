@@ -141,15 +141,15 @@ is_asked_off() { # AGENT
 
 world_begin
 pg_kill pay-east
-check_soon "an agent that forks away proves nothing, and it is said" 40 incident_tells forks 'off succeeded, status still says on'
+check_soon "G2: an agent that forks away proves nothing, and it is said" 40 incident_tells forks 'off succeeded, status still says on'
 check "nobody is promoted for it" never_promoted pay-west
-check_soon "an agent that hangs is ended at its deadline, and it is said" 30 incident_tells hangs 'off'
+check_soon "G1: an agent that hangs is ended at its deadline, and it is said" 30 incident_tells hangs 'off'
 check_soon "an agent that floods its output proves nothing, and it is said" 30 incident_tells floods 'off'
 check_soon "the last level, a power device, proves it: payments fail over" 40 has_moved payments pay-west
 check "the promotion was the only one, after the power was off" promoted_after_power pay-west
 check "the evidence is the power device's" status_shows '[.groups[0].incident.databases[] | select(.name == "payments") | .evidence | test("agent.*power")] == [true]'
 check "each agent was asked to switch off" bash -c "cd '$TMP' && grep -qx off asked.fence_forks && grep -qx off asked.fence_hangs && grep -qx off asked.fence_floods"
-check_soon "nothing that they began is left running" 5 nothing_of_theirs_runs
+check_soon "G1: nothing that they began is left running" 5 nothing_of_theirs_runs
 check_soon "the load goes on" 20 load_runs
 
 # The node lives and takes writes, but the leader cannot reach it, and an agent says that it is off.
@@ -158,17 +158,17 @@ follower=$(other_than "$leader")
 cut_from "$leader" "${HOST_ADDRESS[ord-east]}"
 check "a person wills a failover of orders" is_under_way ctl failover --database orders --yes --no-wait --reason 'to see who lies'
 check_soon "an agent that is missing is said to be" 30 incident_tells missing 'not|No such'
-check_soon "an agent whose status contradicts it is told" 30 incident_tells lies 'off succeeded, status still says on'
+check_soon "G2: an agent whose status contradicts it is told" 30 incident_tells lies 'off succeeded, status still says on'
 check_soon "and the next one is asked" 10 is_asked_off fence_believed
 check "nobody is promoted for them" never_promoted ord-west
 check "the standby stands still" hold_standby STOP
 touch "$TMP/go-on"
-check_soon "the follower finds alive what was believed to be off" 30 \
+check_soon "G3: the follower finds alive what was believed to be off" 30 \
     grep -q "ord-east was found alive by controller $follower after it was proven fenced" "$WORLD/$leader/failoverd.log"
 check "the standby goes on" hold_standby CONT
-check_soon "a person is told why" 10 shows_alarm fence.orders "fence of ord-east lied.*found alive by controller $follower"
-check_soon "no level is left: a person must look" 40 waits_for_a_person
-check_for "nobody is promoted while the old primary lives" 4 never_promoted ord-west
+check_soon "G3: a person is told why" 10 shows_alarm fence.orders "fence of ord-east lied.*found alive by controller $follower"
+check_soon "G3: no level is left: a person must look" 40 waits_for_a_person
+check_for "G3: nobody is promoted while the old primary lives" 4 never_promoted ord-west
 check "the one that was believed is not asked again" test "$(grep -cx off "$TMP/asked.fence_believed")" -eq 1
 check "the old primary lives, and takes writes" pg_sql ord-east postgres "SELECT pg_logical_emit_message(true, 'test', 'it lives')"
 heal "$leader"

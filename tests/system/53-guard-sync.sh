@@ -166,7 +166,7 @@ check_soon "F11: once it goes on the change is proven" 25 proven "$revision" 'AN
 
 pg_sql db1 postgres "ALTER SYSTEM SET synchronous_standby_names = 'db2'" && pg_sql db1 postgres 'SELECT pg_reload_conf()' >/dev/null
 check_soon "what another place says is complained of, with the place" 10 report_shows db1 '.complaint | test("postgresql.auto.conf")'
-check "and ends the proof" report_shows db1 '(.sync_for // 0) == 0'
+check "F11: and ends the proof" report_shows db1 '(.sync_for // 0) == 0'
 sleep 3 # for as long as it would be fought with
 check "and is left as it is" test "$(shown db1)" = db2
 pg_sql db1 postgres 'ALTER SYSTEM RESET synchronous_standby_names' && pg_sql db1 postgres 'SELECT pg_reload_conf()' >/dev/null

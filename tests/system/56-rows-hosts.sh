@@ -160,6 +160,7 @@ hold_process() { # PID | none
     freezer=$(grep -E ' cgroup [^ ]*\bfreezer\b' /proc/mounts | cut -d' ' -f2)
     [[ -n $freezer ]] || return 1
     HELD=$freezer/$WORLD_ID-held
+    trap 'let_go; world_close' EXIT
     mkdir -p "$HELD" && echo "$1" >"$HELD/cgroup.procs" && echo FROZEN >"$HELD/freezer.state" || return 1
     for ((try = 0; try < 100; try++)); do
         [[ $(<"$HELD/freezer.state") == FROZEN ]] && return
@@ -170,6 +171,7 @@ hold_process() { # PID | none
 
 let_go() {
     echo THAWED >"$HELD/freezer.state"
+    trap world_close EXIT
     wait_for "the held one is gone" 5 rmdir "$HELD"
 }
 

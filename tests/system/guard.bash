@@ -73,6 +73,7 @@ guard_world_finish() {
         guard_stop "$host"
     done
     check "no sanitizer complained" no_sanitizer_complained "$WORLD"
+    [[ -z ${RULE_OFF:-} ]] || rules_that_counted
     if ((failures > FAILED_BEFORE)); then
         show_logs 80
         keep=${FAILOVER_TEST_KEEP:+keep-logs}

@@ -301,7 +301,7 @@ after_row() {
     check "$ROW: no nft rule is left" no_rule_leaked
     check_soon "$ROW: no descriptor is left" 10 no_descriptor_leaked
     check "$ROW: no sanitizer complained" no_sanitizer_complained "$WORLD"
-    [[ -z ${RULE_OFF:-} ]] || sed -nE 's/^TEST: (.*was left out).*/    \1/p' "$WORLD"/*/{failoverd,guard}.log | sort -u
+    [[ -z ${RULE_OFF:-} ]] || rules_that_counted
 }
 
 rows_run() { # [ROW...]

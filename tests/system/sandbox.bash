@@ -19,7 +19,8 @@ with_programs() {
     BUILD=$build
 }
 
-# RULE_OFF: ids of rules (tests/system/rule_off.c) that are left out; tests/system/long/50-rules-off.sh sets it.
+# RULE_OFF: ids of rules (tests/system/rule_off.c) that are left out; tests/system/long/50-rules-off.sh sets it, and in
+# RULE_OFF_ROWS whose sentences shall fail then: once one of each has failed the test has shown what it had to, and ends.
 if [[ -n ${RULE_OFF:-} ]]; then
     with_programs "$BUILD/tests/failoverd-rules-off" "$BUILD/tests/failover-guard-rules-off"
     export FAILOVER_TEST_RULE_OFF=$RULE_OFF
@@ -32,6 +33,22 @@ ok() {
 failed() {
     printf 'FAILED %s\n' "$1"
     failures=$((failures + 1))
+    [[ -z ${RULE_OFF_ROWS:-} ]] || row_has_failed "$1"
+}
+
+row_has_failed() { # SENTENCE
+    local row=${1%%:*}
+    RULE_OFF_ROWS=" $RULE_OFF_ROWS "
+    RULE_OFF_ROWS=${RULE_OFF_ROWS/ $row / }
+    if [[ -z ${RULE_OFF_ROWS// /} ]]; then
+        rules_that_counted
+        finish
+    fi
+}
+
+# Of the rules that are left out, those that would have counted.
+rules_that_counted() {
+    sed -nE 's/^TEST: (.*was left out).*/    \1/p' "$WORLD"/*/{failoverd,guard}.log 2>/dev/null | sort -u
 }
 
 check() { # SENTENCE COMMAND...: what the command says is shown if it fails

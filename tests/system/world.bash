@@ -57,6 +57,7 @@ world_finish() {
     local dir=$WORLD id=$WORLD_ID keep=''
     check "the controllers end in good order" controllers_stop
     check "no sanitizer complained" no_sanitizer_complained "$WORLD"
+    [[ -z ${RULE_OFF:-} ]] || rules_that_counted
     if ((failures > FAILED_BEFORE)); then
         show_logs
         keep=${FAILOVER_TEST_KEEP:+keep-logs}
