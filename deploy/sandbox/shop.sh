@@ -23,6 +23,7 @@ declare -A SHOP_DB_PORT=([payment]=5432 [order]=5433)
 declare -A SHOP_HTTP_PORT=([payment]=8001 [order]=8002)
 declare -A SHOP_HOME=([payment]=pay-east [order]=ord-east)
 declare -A SHOP_AWAY=([payment]=pay-west [order]=ord-west)
+declare -A SHOP_FURTHER=() # more standbys' nodes, of a world that has them
 
 shop_hosts() {
     local node
@@ -319,7 +320,8 @@ guard_start() {
     [[ ! -e $WORLD/$node/boot ]] || boot="boot_id: $WORLD/$node/boot"
     world_tls guard || return 1
     for kind in "${SHOP_KINDS[@]}"; do
-        [[ $node != "${SHOP_HOME[$kind]}" && $node != "${SHOP_AWAY[$kind]}" ]] || database=${SHOP_DATABASE[$kind]}
+        [[ " ${SHOP_HOME[$kind]} ${SHOP_AWAY[$kind]} ${SHOP_FURTHER[$kind]:-} " != *" $node "* ]] ||
+            database=${SHOP_DATABASE[$kind]}
     done
     grep -qs failover.conf "$WORLD/$node/data/postgresql.conf" ||
         echo "include_if_exists = 'failover.conf'" >>"$WORLD/$node/data/postgresql.conf"

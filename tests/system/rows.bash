@@ -8,6 +8,10 @@
 #     ROWS=("C2" "C1 C16")    rows that are tried in one go; row_C1_C16 does it, each sentence begins with its row
 #     rows_run "$@"           all of them, or those that are named; what must hold after each is looked at here
 #
+# A script may say before, or in a function row_settings that is called for each row before its world is made (see below):
+# FURTHER, DURABILITY, ENTRY, DEGRADE_AFTER, MAX_LAG. A row whose database was moved in full knowledge of a loss sets LOSES
+# to the moment ($EPOCHREALTIME) since when it may lose.
+#
 # A row after which the database has moved sets MOVED=yes: the next one gets the world as it was. Where a row ends waiting for a
 # person, it sets WAITS to the alarm that says so.
 #
@@ -19,13 +23,19 @@ SHOP_RATE=20
 SHOP_PROFILE=fast
 SHOP_GUARDS=yes
 SHOP_KINDS=(payment)
-SHOP_NODES=(pay-east pay-west)
+FURTHER=${FURTHER:-} # a third node, with another standby
+SHOP_NODES=(pay-east pay-west ${FURTHER:+"$FURTHER"})
+SHOP_FURTHER=([payment]=$FURTHER)
 OLD=pay-east NEW=pay-west
+DURABILITY=${DURABILITY:-sync}        # sync | async
+ENTRY=${ENTRY:-first 1}               # of all standbys
+DEGRADE_AFTER=${DEGRADE_AFTER:-1m}    # with sync
+MAX_LAG=${MAX_LAG:-16MiB}             # with async
 MEMBERS=(etcd1 etcd2 etcd3)
 CONTROLLERS=(ops1 ops2)
 HOSTS=("${MEMBERS[@]}" "${CONTROLLERS[@]}" "${SHOP_NODES[@]}" proxy1 client watchdogs)
 FAIL_POINTS=${FAIL_POINTS:-} # yes: the controllers have fail points
-ROW='' MOVED='' WAITS=''
+ROW='' MOVED='' WAITS='' LOSES=''
 
 # --- the world ---------------------------------------------------------------------------------------------------
 
@@ -43,14 +53,18 @@ rows_build() {
     world_host ops2 10.77.0.12
     world_host pay-east 10.77.1.1
     world_host pay-west 10.77.2.1
+    [[ -z $FURTHER ]] || world_host "$FURTHER" 10.77.2.2
     world_host proxy1 10.77.3.1
     world_host client 10.77.4.1
     world_host watchdogs 10.77.6.1
     export FAILOVER_FAIL_DIR=$WORLD/fail
     etcd_start "${MEMBERS[@]}"
-    proxy_start proxy1 "tcp:payments_db:5432:$OLD=${HOST_ADDRESS[$OLD]}:5432,$NEW=${HOST_ADDRESS[$NEW]}:5432"
+    local node servers=''
+    for node in "${SHOP_NODES[@]}"; do
+        servers+=,$node=${HOST_ADDRESS[$node]}:5432
+    done
+    proxy_start proxy1 "tcp:payments_db:5432:${servers#,}"
     rows_databases || give_up "the databases are made"
-    rows_definition
     wait_for "etcd commits" 20 etcd_ready etcd1 || give_up "etcd commits"
 }
 
@@ -58,6 +72,7 @@ rows_build() {
 rows_databases() {
     local node
     pg_init "$OLD" "$NEW" sync || return 1
+    [[ -z $FURTHER ]] || further_standby
     for node in "${SHOP_NODES[@]}"; do
         printf '%s\n' "include_if_exists = 'failover.conf'" "min_wal_size = 32MB" >>"$WORLD/$node/data/postgresql.conf"
         pg_start "$node"
@@ -71,6 +86,44 @@ rows_databases() {
     done
 }
 
+# As the other standby's: with the same history, before anything ran.
+further_standby() {
+    install -d -o postgres -g postgres -m 755 "$WORLD/$FURTHER" "$WORLD/$FURTHER/socket"
+    cp -a "$WORLD/$NEW/data" "$WORLD/$FURTHER/data"
+    sed -i "s|${HOST_ADDRESS[$NEW]}|${HOST_ADDRESS[$FURTHER]}|; s|/$NEW/|/$FURTHER/|g; s|$(pg_name "$NEW")|$(pg_name "$FURTHER")|g" \
+        "$WORLD/$FURTHER/data/postgresql.conf"
+}
+
+# What commits wait for, in PostgreSQL's words and in the definition's.
+standbys() { # COMMAND: what it says of each
+    local node list=''
+    for node in "${SHOP_NODES[@]:1}"; do
+        list+=", $("$@" "$node")"
+    done
+    printf '%s' "${list#, }"
+}
+
+names_in_force() {
+    [[ $DURABILITY == async ]] || printf '%s (%s)' "${ENTRY^^}" "$(standbys pg_name)"
+}
+
+definition_durability() {
+    echo "    durability: $DURABILITY"
+    if [[ $DURABILITY == async ]]; then
+        echo "    max_lag: $MAX_LAG"
+    else
+        echo "    sync: { ${ENTRY% *}: ${ENTRY#* }, standbys: [$(standbys echo)] }"
+        echo "    degrade_after: $DEGRADE_AFTER"
+    fi
+}
+
+definition_instances() { # the further standby is preferred to an equal one
+    local node
+    for node in "${SHOP_NODES[@]}"; do
+        echo "      $node: { port: 5432, name: $(pg_name "$node"), priority: $([[ $node == "$FURTHER" ]] && echo 200 || echo 100) }"
+    done
+}
+
 # The sandbox's levels, but for the power device.
 definition_node() { # NODE SITE
     local level
@@ -81,17 +134,30 @@ definition_node() { # NODE SITE
     printf '      - { name: person, method: operator }\n'
 }
 
+definition_nodes() {
+    local node
+    definition_node "${SHOP_NODES[0]}" east
+    for node in "${SHOP_NODES[@]:1}"; do
+        definition_node "$node" west
+    done
+}
+
 rows_definition() {
     cat >"$WORLD/cluster.yaml" <<-END
 	cluster: shop
 	profile: $SHOP_PROFILE
 	sites: { east: {}, west: {} }
 	nodes:
-	$(definition_node "$OLD" east)
-	$(definition_node "$NEW" west)
+	$(definition_nodes)
 	databases:
-	$(definition_database payment)
-	    degrade_after: 1m
+	  payments:
+	    dbname: payments
+	    user: failoverd
+	    password: postgres
+	    sslmode: disable
+	$(definition_durability)
+	    instances:
+	$(definition_instances)
 	proxies:
 	  proxy1: { type: haproxy, runtime: "${HOST_ADDRESS[proxy1]}:9999" }
 	routes:
@@ -103,22 +169,30 @@ rows_definition() {
 	END
 }
 
-# The definition: applied once, put back from then on.
+# The copies of another row's store, whose installation and epochs would be missed in this one.
+rows_forget_copies() {
+    rm -rf "$WORLD"/ops*/copies/*
+}
+
+# A definition is applied once, and put back from then on.
 rows_put_definition() {
-    local key
-    if [[ ! -s $WORLD/config.json ]]; then
+    local key print
+    rows_definition
+    rows_forget_copies
+    print=$(cksum <"$WORLD/cluster.yaml" | cut -d' ' -f1)
+    if [[ ! -s $WORLD/config.$print.json ]]; then
         controller_start ops1
         wait_for "a controller answers" 20 ctl status || return 1
         ctl apply --yes --reason "the test's definition" "$WORLD/cluster.yaml" >"$WORLD/apply.log" 2>&1 || return 1
         for key in config installation; do
-            etcd_value "$key" >"$WORLD/$key.json"
+            etcd_value "$key" >"$WORLD/$key.$print.json"
         done
         host_kill ops1
         etcd_ctl etcd1 del --prefix /failover/ >/dev/null || return 1
     fi
-    rm -rf "$WORLD"/ops*/copies/* # of another row's store, whose epochs would be missed in this one
+    rows_forget_copies
     for key in config installation; do
-        etcd_ctl etcd1 put "/failover/shop/$key" <"$WORLD/$key.json" >/dev/null || return 1
+        etcd_ctl etcd1 put "/failover/shop/$key" <"$WORLD/$key.$print.json" >/dev/null || return 1
     done
 }
 
@@ -139,17 +213,18 @@ rows_reset() {
     etcd_ctl etcd1 del --prefix /failover/ >/dev/null || return 1
     for host in "${SHOP_NODES[@]}"; do
         rows_data "$host"
+        [[ $host != "$OLD" ]] || echo "synchronous_standby_names = '$(names_in_force)'" >"$WORLD/$OLD/data/primary.conf"
         pg_start "$host"
     done
     rows_put_definition || return 1
-    wait_for "the standby streams" 20 pg_is_synchronous "$OLD" || return 1
+    wait_for "each standby streams" 20 standbys_stream || return 1
     for host in "${CONTROLLERS[@]}"; do
         controller_start "$host"
     done
     guards_start || return 1
     wait_for "the cluster is healthy" 30 rows_healthy || return 1
     wait_for "each guard has reported, and is asked to guard" 20 guards_adopt || return 1
-    wait_for "each database is in the strict tier" 20 guards_hold || return 1
+    wait_for "the database is in its tier" 20 rows_hold || return 1
     writer_start proxy "${HOST_ADDRESS[proxy1]}"
     writer_start straight "${HOST_ADDRESS[$OLD]}"
     wait_for "clients write" 10 have_written 5 || return 1
@@ -157,12 +232,19 @@ rows_reset() {
 }
 
 rows_healthy() {
-    status_shows "$HEALTHY"
+    status_shows "${HEALTHY/\"sync\"/\"$DURABILITY\"}"
 }
 
-is_well() { # in its strict tier, and nobody has anything to complain of
-    status_shows "$HEALTHY"' and all(.groups[].databases[]; .tier == "strict" and .renewed_age_ms < 3000)
-        and ([.groups[].alarms[]] | length == 0)'
+standbys_stream() {
+    [[ $(pg_sql "$OLD" postgres "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "$((${#SHOP_NODES[@]} - 1))" ]]
+}
+
+rows_hold() { # in the tier that this durability allows, and renewed
+    status_shows "$(db payments) | .tier == \"$([[ $DURABILITY == async ]] && echo fenced || echo strict)\" and .renewed_age_ms < 3000"
+}
+
+is_well() { # in its tier, and nobody has anything to complain of
+    rows_healthy && rows_hold && status_shows '[.groups[].alarms[]] | length == 0'
 }
 
 # From now on rules are left out, if this is such a run.
@@ -187,7 +269,8 @@ show_logs() {
     for log in "$WORLD"/ops*/failoverd.log "$WORLD"/pay-*/guard.log; do
         echo "    --- ${log#"$WORLD"/}"
         grep -vE ' debug ' "$log" | tail -n 45 | cut -c1-300 | sed 's/^/    /'
-    done
+    done 2>/dev/null
+    [[ ! -s $WORLD/apply.log ]] || sed 's/^/    apply: /' "$WORLD/apply.log"
 }
 
 # --- clients -------------------------------------------------------------------------------------------------------
@@ -236,7 +319,7 @@ primary_node() {
 nothing_lost() {
     local node lost
     node=$(primary_node) || return 1
-    cat "$WORLD"/client/*.acked | cut -d' ' -f1 | sort >"$TMP/acked"
+    cat "$WORLD"/client/*.acked | awk -v until="$LOSES" 'until == "" || $3 < until { print $1 }' | sort >"$TMP/acked"
     pg_sql "$node" payments 'SELECT id FROM payments' | sort >"$TMP/rows" || return 1
     lost=$(comm -23 "$TMP/acked" "$TMP/rows")
     printf '%s' "${lost:+acknowledged and not on $node: $(wc -l <<<"$lost"), the first $(head -n 1 <<<"$lost")}"
@@ -276,7 +359,7 @@ no_rule_leaked() {
 # Lines of PID and its descriptors.
 descriptors() {
     local host name pid
-    for host in ops1:failoverd ops2:failoverd pay-east:guard pay-west:guard; do
+    for host in ops1:failoverd ops2:failoverd "${SHOP_NODES[@]/%/:guard}"; do
         name=${host#*:} host=${host%:*}
         pid=$(host_pid "$host" "$name")
         [[ -d /proc/$pid/fd ]] && echo "$pid $(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)"
@@ -314,7 +397,8 @@ rows_run() { # [ROW...]
             [[ " $entry " != *" $id "* ]] || wanted=1
         done
         ((wanted)) || continue
-        before=$failures MOVED='' WAITS='' ROW=${entry// /, }
+        before=$failures MOVED='' WAITS='' LOSES='' ROW=${entry// /, }
+        ! declare -F row_settings >/dev/null || row_settings "$entry"
         if [[ -z $fresh ]]; then
             rows_reset || give_up "$ROW: the world is healthy"
         fi

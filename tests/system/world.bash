@@ -209,7 +209,7 @@ pg_signal() {
 # The nodes whose PostgreSQL takes writes for this kind of business, one a line.
 primaries_of() {
     local node
-    for node in "${SHOP_HOME[$1]}" "${SHOP_AWAY[$1]}"; do
+    for node in "${SHOP_HOME[$1]}" "${SHOP_AWAY[$1]}" ${SHOP_FURTHER[$1]:-}; do
         [[ $(pg_sql "$node" postgres 'SELECT pg_is_in_recovery()' 2>/dev/null) == f ]] && echo "$node"
     done
     return 0
