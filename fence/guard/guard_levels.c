@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "controller/base/rule_off.h"
+
 /* Renewals in a permit's time D, so every 1 s or 0.5 s in the profiles. A long test's have more. */
 #ifndef GUARD_RENEWALS
 #define GUARD_RENEWALS 8
@@ -157,7 +159,8 @@ static bool could_promote(const struct guard_core *core)
  */
 bool guard_may_bear_a_fork(const struct guard_core *core)
 {
-    return core->durable.begun.counter != 0 && !(core->begun_here && !core->promotion_asked);
+    return core->durable.begun.counter != 0 && !(core->begun_here && !core->promotion_asked) &&
+           !rule_is_off("standby-begun");
 }
 
 /* Before the renewal under which it is asked: what is stored says that it may have begun. */
@@ -205,7 +208,8 @@ bool guard_may_start_standby(const struct guard_core *core)
         return false; /* one that dies at once is not started as fast as it dies */
     }
     return core->seen.control == GUARD_CONTROL_STANDBY ||
-           (guard_is_former_primary(core) && guard_is_at_or_below_fork(core));
+           (guard_is_former_primary(core) &&
+            (guard_is_at_or_below_fork(core) || rule_is_off("standby-fork")));
 }
 
 const char *guard_held(const struct guard_core *core)
