@@ -127,6 +127,27 @@ bool guard_says_gone(const struct core *core, int db)
            (def->on_crash == CRASH_FAILOVER || ended >= (int64_t)def->restart_deadline_ms);
 }
 
+/* Its time ended under the permit that it holds, and only under a new one is it started. */
+static bool guard_says_lapsed(const struct core *core, int db)
+{
+    const struct permit_record *permit = &core->databases[db].permit;
+    int primary = core_primary(core, db);
+    const struct guard_record *said = primary < 0 ? NULL : guard_of(core, db, primary);
+    return said != NULL && permit->state == PERMIT_GRANTED &&
+           strcmp(said->boot, permit->boot) == 0 &&
+           epoch_compare(said->epoch, permit->epoch) == 0 && said->crash[0] == '\0' &&
+           guard_asks_to_start(core, db, primary);
+}
+
+/*
+ * Nothing of the recorded primary runs, as its guard says, and it is held down. That came by way of
+ * the store, however little this controller sees.
+ */
+bool guard_says_down(const struct core *core, int db)
+{
+    return guard_says_gone(core, db) || guard_says_lapsed(core, db);
+}
+
 static bool guard_restarts_it(const struct core *core, int db, int64_t *ret_for_ms)
 {
     const struct database_def *def = &core->def.databases[db];

@@ -30,11 +30,15 @@ static void check_stall(const struct core *core, struct core_check *check)
     check_limit(check, "0 ms");
 }
 
-static void check_blind(const struct core *core, struct core_check *check)
+/* It does not rest on what this controller sees where the guard has said it. */
+static void check_blind(const struct core *core, int db, struct core_check *check)
 {
-    check_set(check, "blind", !core->blind, -1,
-              core->blind ? "every target fails for this controller at once: it doubts itself"
-                          : "this controller sees some target");
+    bool told = core->blind && guard_says_down(core, db);
+    check_set(check, "blind", !core->blind || told, -1,
+              told ? "every target fails for this controller at once, and the primary's guard says "
+                     "that nothing of it runs"
+              : core->blind ? "every target fails for this controller at once: it doubts itself"
+                            : "this controller sees some target");
     check_value(check, core->blind ? "every target fails" : "sees some target");
     check_limit(check, "not every target at once");
 }
@@ -225,7 +229,7 @@ void hold_check(const struct core *core, int db, enum hold hold, struct core_che
     int g = db_group(core, db);
     switch (hold) {
     case HOLD_STALL: check_stall(core, check); break;
-    case HOLD_BLIND: check_blind(core, check); break;
+    case HOLD_BLIND: check_blind(core, db, check); break;
     case HOLD_WITNESS: check_witness(core, db, check); break;
     case HOLD_PAUSED: check_paused(core, g, check); break;
     case HOLD_MANUAL: check_manual(core, g, check); break;

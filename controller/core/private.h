@@ -166,6 +166,7 @@ CORE_ACTIONS(X)
 bool is_guarded(const struct core *core, int db); /* its permit names a boot */
 const struct guard_record *guard_of(const struct core *core, int db, int instance); /* or NULL */
 bool guard_says_gone(const struct core *core, int db);
+bool guard_says_down(const struct core *core, int db);
 /* Of a fenced instance: a report of life that is younger than the recorded proof. */
 bool guard_says_alive(const struct core *core, int db, int instance);
 uint64_t guard_gone_ms(const struct core *core, int db);

@@ -224,7 +224,7 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
 
 void witness_ask(const struct core *core, int db, struct witness_verdict *ret)
 {
-    if (guard_says_gone(core, db)) {
+    if (guard_says_down(core, db)) {
         *ret = (struct witness_verdict){.agree = true};
         text_format(ret->text, sizeof ret->text,
                     "the guard of %s says that PostgreSQL is gone and held down: that needs no "
