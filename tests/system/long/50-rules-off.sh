@@ -65,10 +65,10 @@ judge() { # FILE RULES ROW
 
 run_all() { # [WANTED...]
     local row file rules group other
-    local -A done=()
+    local -A tried=()
     while read -r row file rules; do
         group=$(group_of "$row" "$file")
-        [[ -z ${done[$row $file $rules]:-} ]] && is_wanted "$row" "$file" "$@" || continue
+        [[ -z ${tried[$row $file $rules]:-} ]] && is_wanted "$row" "$file" "$@" || continue
         group=$(lines | while read -r other of without; do # rows that share a run
             [[ "$of $without" == "$file $rules" && "$(group_of "$other" "$of")" == "$group" ]] &&
                 is_wanted "$other" "$of" "$@" && printf '%s ' "$other"
@@ -76,7 +76,7 @@ run_all() { # [WANTED...]
         # shellcheck disable=SC2086 # names
         run_without "$file" "$rules" $group
         for other in $group; do
-            done[$other $file $rules]=yes
+            tried[$other $file $rules]=yes
             judge "$file" "$rules" "$other"
         done
     done < <(lines)
