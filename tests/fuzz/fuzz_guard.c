@@ -47,10 +47,11 @@ static bool is_permitted(void)
 
 static void take_effect(const struct guard_effect *effect)
 {
+    bool stops = core.state == DUTY_STOPPING; /* terms may leave no time: then at once */
     switch (effect->type) {
     case GUARD_DO_START_PRIMARY:
-    case GUARD_DO_PROMOTE: assert(is_permitted() && core.counts); break;
-    case GUARD_DO_RENEW: assert(is_permitted()); break;
+    case GUARD_DO_PROMOTE: assert((is_permitted() || stops) && core.counts); break;
+    case GUARD_DO_RENEW: assert(is_permitted() || stops); break;
     case GUARD_DO_STOP: assert(core.durable.guarding); break;
     case GUARD_DO_NOTE: assert(effect->rule[0] == 'R'); break;
     default: break;

@@ -472,6 +472,321 @@ static void the_watchdog_is_fed_only_while_every_primary_is_in_its_time(void **u
     }
 }
 
+/* ---- any state at all, however it came about: each permission is what its sentence says ---- */
+
+static uint64_t picks;
+static unsigned pick(unsigned below)
+{
+    picks = picks * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(picks >> 33) % below;
+}
+
+static struct guard_core any_core(void)
+{
+    static const char *const boots[] = {"boot-1", "boot-1", "boot-0", ""};
+    static const char *const nodes[] = {"db1", "db1", "db2", ""};
+    static const uint32_t lefts_ms[] = {0, W, W + 1, W + K, W + K + 1, D};
+    static const enum duty duties[] = {DUTY_DOWN, DUTY_STANDBY, DUTY_PRIMARY};
+    struct guard_core c = a_core(pick(4) == 0 ? (enum duty)pick(DUTIES) : duties[pick(3)]);
+    snprintf(c.boot, sizeof c.boot, "%s", pick(8) == 0 ? "" : "boot-1");
+    c.permit = a_permit(9 + pick(3), 5 + pick(2), nodes[pick(3)]);
+    snprintf(c.permit.boot, sizeof c.permit.boot, "%s", boots[pick(4)]);
+    c.permit.known = pick(8) != 0;
+    c.permit.granted = pick(3) != 0;
+    c.permit.timeline = pick(4) == 0 ? 0 : 1;
+    c.permit.life = pick(2) == 0 ? 0 : 76 + pick(2);
+    c.permit.d_ms = pick(4) == 0 ? 1000 : D;
+    c.durable = (struct guard_durable){.guarding = pick(8) != 0,
+                                       .epoch = {1, 4 + pick(2)},
+                                       .spent = {1, 3 + pick(2)},
+                                       .begun = {pick(2), pick(3) == 0 ? 0 : 4 + pick(3)},
+                                       .obeyed_revision = 8 + pick(5),
+                                       .cut_for = pick(2) == 0 ? 0 : 8 + pick(4),
+                                       .declared = (enum role)pick(3),
+                                       .declared_down = pick(8) == 0,
+                                       .burnt = pick(8) == 0};
+    c.durable.begun.counter *= c.durable.begun.incarnation;
+    snprintf(c.durable.upstream, sizeof c.durable.upstream, "%s", nodes[1 + pick(3)]);
+    c.cut_out = pick(2) == 0 ? 0 : 8 + pick(4);
+    c.kept = (struct guard_boot_state){.known = pick(8) != 0,
+                                       .permit = c.permit,
+                                       .armed = pick(2) == 0,
+                                       .valid_until_ms = T0 + lefts_ms[pick(6)]};
+    c.kept.permit.d_ms = pick(8) == 0 ? W : D;
+    c.kept.sync = (struct guard_sync){.revision = 9, .len = (int)pick(2)};
+    c.told = (struct guard_sync){.revision = 9, .len = (int)pick(2)};
+    c.told.entries[0].k = (int)pick(2);
+    c.counts = pick(2) == 0;
+    c.renewed_revision = pick(4) == 0 ? 0 : 9 + pick(3);
+    c.version = 4;
+    c.saved_version = 3 + pick(2);
+    c.policy = (struct guard_policy){.restart = pick(2) == 0,
+                                     .restart_deadline_ms = 5000,
+                                     .when_blind_continue = pick(2) == 0,
+                                     .watchdog_configured = pick(2) == 0};
+    c.watchdog_tried = pick(2) == 0;
+    c.watchdog_armed = pick(2) == 0;
+    c.watchdog_period_ms = pick(3) == 0 ? 1000 : W;
+    c.said_armed = pick(2) == 0;
+    c.unanswered_ms = pick(2) == 0 ? 0 : T0 - D * pick(2);
+    c.seen =
+        pick(2) == 0 ? seen_running((enum role)pick(3)) : seen_stopped((enum guard_control)pick(4));
+    c.seen.life = pick(4) == 0 ? 0 : 76 + pick(2);
+    c.seen.system_id = pick(8) == 0 ? 8 : 7;
+    c.seen.checkpoint_lsn = pick(8) == 0 ? 0 : 999 + pick(3);
+    c.declared.fork_lsn = pick(4) == 0 ? 0 : 1000;
+    c.proven_life = pick(2) == 0 ? 0 : 76 + pick(2);
+    c.begun_here = pick(2) == 0;
+    c.promotion_asked = pick(2) == 0;
+    if (pick(3) == 0) {
+        snprintf(c.crash, sizeof c.crash, "signal 9");
+        c.crash_epoch = (struct epoch){1, 4 + pick(3)};
+        c.crash_ms = T0 - 1000 * pick(8);
+        c.crashes = (int)pick(6);
+    }
+    return c;
+}
+
+static bool is_of_this_boot(const struct guard_core *c)
+{
+    return c->permit.known && c->permit.granted && strcmp(c->permit.node, "db1") == 0 &&
+           c->boot[0] != '\0' && strcmp(c->permit.boot, c->boot) == 0 &&
+           c->permit.epoch.counter >= c->durable.epoch.counter &&
+           c->permit.epoch.counter > c->durable.spent.counter;
+}
+
+static void what_a_guard_may_is_what_its_sentences_say_in_any_state(void **unused)
+{
+    (void)unused;
+    int may_start = 0, may_promote = 0, must_stop = 0;
+    picks = 1;
+    for (int i = 0; i < 200000; i++) {
+        struct guard_core c = any_core();
+        bool holds = is_of_this_boot(&c);
+        bool is_stored = c.saved_version == 4;
+        bool settled = !c.policy.watchdog_configured || c.watchdog_tried;
+        bool says_armed =
+            c.watchdog_armed && c.watchdog_period_ms == W && !c.policy.when_blind_continue;
+        bool in_time = c.kept.known && T0 + W + K < c.kept.valid_until_ms;
+        uint32_t d_ms = c.kept.known ? c.kept.permit.d_ms : c.permit.d_ms;
+        uint32_t patience_ms = d_ms > W ? (d_ms - W) / 4 : 0;
+        bool blind = c.unanswered_ms != 0 && T0 >= c.unanswered_ms + patience_ms;
+        bool goes_on =
+            c.policy.when_blind_continue && c.kept.known && !c.kept.armed && holds && blind;
+        assert_int_equal(guard_holds(&c), holds);
+        assert_int_equal(guard_says_armed(&c), says_armed);
+        assert_int_equal(guard_is_blind(&c), blind);
+        assert_int_equal(guard_time_is_over(&c), c.counts && !in_time && !goes_on);
+        assert_int_equal(guard_may_be_primary(&c), c.counts && holds && (in_time || goes_on));
+        bool stop = c.durable.guarding && c.counts &&
+                    ((c.permit.known && !holds) || (!in_time && !goes_on));
+        assert_int_equal(guard_must_stop(&c), stop);
+        bool renewed = holds && c.renewed_revision != 0 &&
+                       c.renewed_revision == c.permit.revision && in_time && is_stored && settled &&
+                       (!c.said_armed || says_armed);
+        assert_int_equal(guard_was_renewed(&c), renewed);
+
+        bool former = c.seen.control == GUARD_CONTROL_PRIMARY_CLEAN ||
+                      c.seen.control == GUARD_CONTROL_PRIMARY_CRASH;
+        bool held_down =
+            c.durable.burnt || c.durable.declared_down || c.seen.control == GUARD_CONTROL_UNKNOWN;
+        bool continues = c.permit.timeline != 0 &&
+                         c.seen.checkpoint_timeline == c.permit.timeline && c.seen.system_id == 7;
+        bool crashed = c.crash[0] != '\0' && c.crash_epoch.counter == c.permit.epoch.counter &&
+                       (!c.policy.restart || c.crashes >= GUARD_CRASHES ||
+                        T0 >= c.crash_ms + c.policy.restart_deadline_ms);
+        bool could_start =
+            c.state == DUTY_DOWN && holds && !held_down && former && continues && !crashed;
+        bool could_promote = c.state == DUTY_STANDBY && holds && !c.durable.burnt &&
+                             c.seen.role == ROLE_STANDBY && c.seen.system_id == 7 &&
+                             c.seen.life != 0 &&
+                             (c.permit.life == 0 || c.permit.life == c.seen.life);
+        bool begun =
+            c.durable.begun.incarnation == 1 && c.durable.begun.counter == c.permit.epoch.counter;
+        assert_int_equal(guard_may_start_primary(&c), could_start && renewed);
+        assert_int_equal(guard_may_promote(&c), could_promote && begun && renewed);
+        assert_int_equal(guard_promotion_must_be_stored(&c), could_promote && !begun);
+        assert_int_equal(guard_wants_permit(&c), holds && c.state != DUTY_OBSERVING &&
+                                                     c.state != DUTY_STOPPING &&
+                                                     (c.counts || could_start || could_promote));
+        may_start += could_start && renewed ? 1 : 0;
+        may_promote += could_promote && begun && renewed ? 1 : 0;
+        must_stop += stop ? 1 : 0;
+
+        bool fork = c.durable.begun.counter != 0 && !(c.begun_here && !c.promotion_asked);
+        bool below = c.seen.control == GUARD_CONTROL_PRIMARY_CLEAN && c.declared.fork_lsn != 0 &&
+                     c.seen.checkpoint_lsn != 0 && c.seen.checkpoint_lsn <= c.declared.fork_lsn;
+        bool revoked = c.permit.known && strcmp(c.permit.node, "db1") == 0 && !c.permit.granted;
+        bool rests = c.crash[0] != '\0' && T0 < c.crash_ms + GUARD_LOOK_MS;
+        bool standby = c.state == DUTY_DOWN && c.durable.declared == ROLE_STANDBY && !held_down &&
+                       is_stored && !could_start && !fork && !revoked && !rests &&
+                       (c.seen.control == GUARD_CONTROL_STANDBY || (former && below));
+        assert_int_equal(guard_may_start_standby(&c), standby);
+        assert_int_equal(guard_held(&c)[0] == '\0', c.state != DUTY_DOWN || could_start || standby);
+        assert_int_equal(guard_asks_start(&c), c.durable.guarding && c.state == DUTY_DOWN &&
+                                                   former && !held_down && !could_start);
+        bool dropped = c.durable.spent.counter >= c.permit.epoch.counter;
+        assert_int_equal(guard_stopped_for(&c),
+                         c.state == DUTY_DOWN && revoked && dropped && is_stored ? c.permit.revision
+                                                                                 : 0);
+    }
+    if (may_start == 0 || may_promote == 0 || must_stop == 0) { /* each was tried */
+        fail_msg("%d times it may start, %d promote, and %d it must stop", may_start, may_promote,
+                 must_stop);
+    }
+}
+
+static void what_a_standby_follows_and_a_primary_enforces_is_what_is_recorded(void **unused)
+{
+    (void)unused;
+    int cuts = 0, enforced = 0;
+    picks = 2;
+    for (int i = 0; i < 100000; i++) {
+        struct guard_core c = any_core();
+        int64_t since = c.cut_out > c.durable.cut_for ? c.cut_out : c.durable.cut_for;
+        bool cut =
+            since != 0 && !(c.permit.known && c.permit.granted && c.permit.revision > since &&
+                            c.durable.obeyed_revision >= c.permit.revision &&
+                            strcmp(c.durable.upstream, c.permit.node) == 0);
+        bool itself = strcmp(c.durable.upstream, "db1") == 0;
+        const char *upstream = cut || itself ? "" : c.durable.upstream;
+        assert_string_equal(guard_upstream(&c), upstream);
+        assert_int_equal(guard_cut_for(&c),
+                         c.saved_version == 4 && upstream[0] == '\0' ? c.durable.cut_for : 0);
+        cuts += cut ? 1 : 0;
+        bool same = c.kept.sync.len == c.told.len && (c.told.len == 0 || c.told.entries[0].k == 0);
+        bool up = c.proven_life != 0 && c.proven_life == c.seen.life;
+        bool proven = c.state == DUTY_PRIMARY && c.kept.known && c.kept.sync.len > 0 && up && same;
+        assert_int_equal(guard_sync_for(&c), proven ? 9 : 0);
+        enforced += proven ? 1 : 0;
+        struct guard_watchdog_wish wish = guard_watchdog(&c, 1, T0);
+        bool counts = c.durable.guarding && c.counts;
+        bool blind = guard_may_be_primary(&c) && !guard_has_time(&c);
+        uint64_t end_ms = c.kept.known && c.kept.valid_until_ms > W ? c.kept.valid_until_ms - W : 0;
+        assert_true(wish.feed_until_ms == (counts && !blind ? end_ms : GUARD_NEVER));
+    }
+    assert_true(cuts > 100 && enforced > 10);
+}
+
+/* A state that its own invariants allow, with what its drivers still owe it. */
+static void any_whole_core(struct guard_core *c)
+{
+    *c = any_core();
+    bool primary =
+        c->state == DUTY_LAUNCHING || c->state == DUTY_PROMOTING || c->state == DUTY_PRIMARY;
+    c->state = !c->durable.guarding         ? DUTY_OBSERVING
+               : c->state == DUTY_OBSERVING ? DUTY_LOOKING
+                                            : c->state;
+    c->counts = c->durable.guarding && (primary || (c->counts && c->state != DUTY_DOWN));
+    if (c->state == DUTY_DOWN) {
+        c->seen = seen_stopped((enum guard_control)pick(4));
+    }
+    c->cut_out = c->durable.cut_for <= c->permit.revision ? c->cut_out : 0;
+    c->seen.copied = pick(2) == 0;
+    c->seen.receiving = pick(2) == 0;
+    c->adopting = pick(4) == 0;
+    c->follow_out = pick(3) == 0;
+    c->follow_again_ms = T0 - 1 + pick(3);
+    c->promote_out = pick(2) == 0;
+    c->promote_again_ms = T0 - 1 + pick(3);
+    c->renewal_out = pick(2) == 0;
+    c->renewal_out_permit = c->permit;
+    c->renewal_out_permit.revision -= pick(2);
+    c->renewal_sent_ms = pick(3) == 0 ? 0 : T0 - D / 4 * pick(2);
+    c->kept.permit.promisers_len = (int)pick(2) * 2;
+    c->round = pick(3);
+    c->round_ms = T0 - D * pick(2);
+    c->round_revision = c->kept.permit.revision - pick(2);
+    c->asked_len = (int)pick(3);
+    c->promised = pick(4);
+    c->applied_known = pick(2) == 0;
+    c->applied_closed = pick(2) == 0;
+    snprintf(c->applied, sizeof c->applied, "%s", pick(2) == 0 ? "db2" : "");
+    c->sync_out = pick(2) == 0;
+    c->sync_again_ms = T0 - 1 + pick(3);
+    c->declared.revision = pick(4) == 0 ? 0 : 8 + pick(4);
+    c->declared.role = (enum role)pick(3);
+    c->declared.down = pick(8) == 0;
+    c->declared.burnt = pick(8) == 0;
+    c->obeyed_saved = 8 + pick(4);
+    c->slots_revision = 8 + pick(4);
+    c->slots_again_ms = T0 - 1 + pick(3);
+    c->state_since_ms = T0 - GUARD_LOOK_MS * pick(2);
+}
+
+static struct guard_event any_event(void)
+{
+    struct guard_event event = event_of((enum guard_event_type)pick(GUARD_EVENTS));
+    struct guard_core other = any_core();
+    event.permit = other.permit;
+    event.permit.revision = core.permit.revision + pick(3); /* a store's revisions only grow */
+    event.declared = core.declared;
+    event.declared.revision = 8 + pick(6);
+    event.seen =
+        event.type == GUARD_EV_GONE ? seen_stopped((enum guard_control)pick(4)) : other.seen;
+    event.sent_ms = T0 - D * pick(2);
+    event.revision = 9 + pick(3);
+    event.version = core.version - pick(2);
+    event.round = event.type == GUARD_EV_SYNCED ? core.sync_round + pick(2) : pick(3);
+    event.promiser = (int)pick(4) - 1;
+    event.armed = pick(2) == 0;
+    event.period_ms = pick(2) == 0 ? W : 1000;
+    event.policy = other.policy;
+    event.closed = pick(2) == 0;
+    snprintf(event.upstream, sizeof event.upstream, "%s", pick(2) == 0 ? "db2" : "");
+    snprintf(event.text, sizeof event.text, "%s", pick(2) == 0 ? "signal 9" : "");
+    return event;
+}
+
+static void whatever_happens_in_whatever_state_nothing_is_done_without_its_permission(void **unused)
+{
+    (void)unused;
+    int started = 0, promoted = 0, stopped = 0, renewed = 0;
+    picks = 3;
+    now_ms = T0;
+    for (int i = 0; i < 100000; i++) {
+        any_whole_core(&core);
+        step(event_of(GUARD_EV_TICK)); /* what was due is done before the next event */
+        struct guard_event event = any_event();
+        guard_step(&core, &event, &effects);
+        if (did(GUARD_DO_START_PRIMARY) != NULL) {
+            /* With terms that leave no time it is stopped at once. */
+            assert_true((is_of_this_boot(&core) && core.state == DUTY_LAUNCHING) ||
+                        core.state == DUTY_STOPPING);
+            assert_true(core.counts);
+            assert_true(core.seen.process == GUARD_PROCESS_NONE && !core.durable.burnt);
+            started++;
+        }
+        if (did(GUARD_DO_PROMOTE) != NULL) {
+            assert_true((is_of_this_boot(&core) && core.state == DUTY_PROMOTING) ||
+                        core.state == DUTY_STOPPING);
+            assert_true(core.counts);
+            assert_int_equal(core.durable.begun.counter, core.permit.epoch.counter);
+            promoted++;
+        }
+        if (did(GUARD_DO_START_STANDBY) != NULL) {
+            assert_true(core.durable.declared == ROLE_STANDBY && !core.counts);
+        }
+        if (did(GUARD_DO_RENEW) != NULL) {
+            /* Under the new document's terms its time may be over at once. */
+            assert_true((guard_holds(&core) && core.renewal_out) || core.state == DUTY_STOPPING);
+            renewed++;
+        }
+        if (did(GUARD_DO_STOP) != NULL) {
+            assert_true(core.durable.guarding);
+            stopped++;
+        }
+        bool primary = core.state == DUTY_LAUNCHING || core.state == DUTY_PROMOTING ||
+                       core.state == DUTY_PRIMARY;
+        assert_false(primary && guard_must_stop(&core));
+        assert_true(guard_deadline_ms(&core) > T0);
+    }
+    if (started == 0 || promoted == 0 || stopped == 0 || renewed == 0) {
+        fail_msg("%d starts, %d promotions, %d stops, %d renewals", started, promoted, stopped,
+                 renewed);
+    }
+}
+
 /* ---- stories ---- */
 
 static void before_the_first_permit_nothing_is_done(void **unused)
@@ -1913,6 +2228,9 @@ int main(void)
         cmocka_unit_test(must_stop_and_may_be_primary_are_never_both_true),
         cmocka_unit_test(a_standby_starts_only_where_its_wal_cannot_lie_past_the_fork),
         cmocka_unit_test(the_watchdog_is_fed_only_while_every_primary_is_in_its_time),
+        cmocka_unit_test(what_a_guard_may_is_what_its_sentences_say_in_any_state),
+        cmocka_unit_test(what_a_standby_follows_and_a_primary_enforces_is_what_is_recorded),
+        cmocka_unit_test(whatever_happens_in_whatever_state_nothing_is_done_without_its_permission),
         cmocka_unit_test(before_the_first_permit_nothing_is_done),
         cmocka_unit_test(an_adopted_primary_goes_on_and_has_one_d_for_its_first_renewal),
         cmocka_unit_test(g6_after_a_reboot_nothing_starts_under_the_old_permit),
