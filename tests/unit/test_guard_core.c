@@ -485,7 +485,7 @@ static struct guard_core any_core(void)
 {
     static const char *const boots[] = {"boot-1", "boot-1", "boot-0", ""};
     static const char *const nodes[] = {"db1", "db1", "db2", ""};
-    static const uint32_t lefts_ms[] = {0, W, W + 1, W + K, W + K + 1, D};
+    static const uint32_t lefts_ms[] = {0, W, W + 1, W + K, W + K + 1, D, D, D};
     static const enum duty duties[] = {DUTY_DOWN, DUTY_STANDBY, DUTY_PRIMARY};
     struct guard_core c = a_core(pick(4) == 0 ? (enum duty)pick(DUTIES) : duties[pick(3)]);
     snprintf(c.boot, sizeof c.boot, "%s", pick(8) == 0 ? "" : "boot-1");
@@ -511,13 +511,13 @@ static struct guard_core any_core(void)
     c.kept = (struct guard_boot_state){.known = pick(8) != 0,
                                        .permit = c.permit,
                                        .armed = pick(2) == 0,
-                                       .valid_until_ms = T0 + lefts_ms[pick(6)]};
+                                       .valid_until_ms = T0 + lefts_ms[pick(8)]};
     c.kept.permit.d_ms = pick(8) == 0 ? W : D;
     c.kept.sync = (struct guard_sync){.revision = 9, .len = (int)pick(2)};
     c.told = (struct guard_sync){.revision = 9, .len = (int)pick(2)};
     c.told.entries[0].k = (int)pick(2);
     c.counts = pick(2) == 0;
-    c.renewed_revision = pick(4) == 0 ? 0 : 9 + pick(3);
+    c.renewed_revision = pick(8) == 0 ? 0 : c.permit.revision + (pick(4) == 0 ? 1 : 0);
     c.version = 4;
     c.saved_version = 3 + pick(2);
     c.policy = (struct guard_policy){.restart = pick(2) == 0,
@@ -527,7 +527,7 @@ static struct guard_core any_core(void)
     c.watchdog_tried = pick(2) == 0;
     c.watchdog_armed = pick(2) == 0;
     c.watchdog_period_ms = pick(3) == 0 ? 1000 : W;
-    c.said_armed = pick(2) == 0;
+    c.said_armed = pick(4) == 0;
     c.unanswered_ms = pick(2) == 0 ? 0 : T0 - D * pick(2);
     c.seen =
         pick(2) == 0 ? seen_running((enum role)pick(3)) : seen_stopped((enum guard_control)pick(4));
@@ -744,7 +744,7 @@ static void whatever_happens_in_whatever_state_nothing_is_done_without_its_permi
     int started = 0, promoted = 0, stopped = 0, renewed = 0;
     picks = 3;
     now_ms = T0;
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < 150000; i++) {
         any_whole_core(&core);
         step(event_of(GUARD_EV_TICK)); /* what was due is done before the next event */
         struct guard_event event = any_event();
