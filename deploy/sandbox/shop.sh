@@ -193,7 +193,7 @@ definition_database() { # KIND
 	    password: postgres
 	    sslmode: disable
 	    durability: sync
-	    sync: { first: 1, standbys: [$away] }
+	    sync: { first: 1, standbys: [$home, $away] }
 	    instances:
 	      $home: { port: 5432, name: $(pg_name "$home") }
 	      $away: { port: 5432, name: $(pg_name "$away") }
