@@ -869,6 +869,21 @@ static void a_name_that_stands_twice_in_the_sync_list_is_not_two(void **unused)
     assert_false(sync_names_match("", &permit));
 }
 
+static void a_list_that_no_entry_can_say_is_none(void **unused)
+{
+    (void)unused;
+    struct permit_record permit = {.sync_len = 1,
+                                   .sync = {{.k = 1, .members = {"a", "{b"}, .members_len = 2}}};
+    char longest[4 * NAME_SIZE];
+    assert_true(sync_names_match("\tFIRST 1\t(\ta,\t{b )\t", &permit));
+    assert_false(sync_names_match("FIRST 1 (\"a\", \"{b)", &permit));
+    assert_false(sync_names_match("{IRST 1 (a, {b)", &permit));
+    assert_false(sync_names_match("99999999999 (a, {b)", &permit));
+    assert_false(sync_names_match("FIRST 1 (a, b, c, d, e, f)", &permit));
+    snprintf(longest, sizeof longest, "FIRST 1 (a, %0*d)", NAME_SIZE, 1);
+    assert_false(sync_names_match(longest, &permit));
+}
+
 /* ---- records ---- */
 
 /* Every save with a group that moves in PHASE_FENCE has its permit's revocation beside it. */
@@ -1697,9 +1712,125 @@ static void a_proxy_that_agrees_is_looked_at_every_second_all_the_same(void **un
     free(t);
 }
 
+/* ---- what the definition does not know ---- */
+
+static void records_of_names_that_the_definition_does_not_know_are_kept_out(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct core *before = malloc(sizeof *before);
+    struct group_record *group = group_with(t, 0);
+    struct incident_record *incident = calloc(1, sizeof *incident);
+    struct permit_record permit = {.state = PERMIT_REVOKED, .epoch = {1, 9}};
+    assert_true(before != NULL && incident != NULL);
+    *before = t->core;
+    snprintf(permit.database, NAME_SIZE, "d7");
+    assert_false(core_take_permit(&t->core, &permit, ++t->revision));
+    snprintf(group->name, NAME_SIZE, "bank");
+    assert_false(core_take_group(&t->core, group, ++t->revision, t->now_ms));
+    snprintf(incident->group, NAME_SIZE, "bank");
+    assert_false(core_take_incident(&t->core, incident, ++t->revision, t->now_ms, WALL_MS));
+    assert_memory_equal(&t->core.databases, &before->databases, sizeof before->databases);
+    assert_memory_equal(&t->core.groups, &before->groups, sizeof before->groups);
+    free(incident);
+    free(group);
+    free(before);
+    free(t);
+}
+
+/* A probe that was under way when the definition changed. */
+static void a_finding_about_a_target_that_is_no_more_is_none(void **unused)
+{
+    (void)unused;
+    static const int no_more[][2] = {{-1, 0}, {1, 0}, {0, -1}, {0, 2}, {DATABASES_MAX, 0}};
+    static const enum core_event_type types[] = {EV_INSTANCE, EV_WRITE_TRIED};
+    struct driven *t = settled_with(one_database(2));
+    struct core *before = malloc(sizeof *before);
+    assert_non_null(before);
+    *before = t->core;
+    for (size_t i = 0; i < sizeof no_more / sizeof *no_more; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            struct core_event event = found(t, no_more[i][0], no_more[i][1], ROLE_PRIMARY, 9000);
+            event.type = types[k];
+            step(t, &event);
+            assert_null(find_effect(t, EFFECT_SAVE));
+        }
+        struct core_event event = event_of(t, EV_SERVICE);
+        event.service.service = no_more[i][0];
+        event.service.instance = no_more[i][1];
+        step(t, &event);
+        assert_null(find_effect(t, EFFECT_NOTE));
+    }
+    assert_memory_equal(&t->core.databases, &before->databases, sizeof before->databases);
+    assert_memory_equal(&t->core.services, &before->services, sizeof before->services);
+    free(before);
+    free(t);
+}
+
+static void requests_find_room_while_there_is_some_and_wait_then(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    char id[ID_SIZE];
+    struct request_record request;
+    for (int i = 0; i < REQUESTS_MAX; i++) {
+        assert_true(core_has_request_room(&t->core));
+        snprintf(id, sizeof id, "req-0000000%d", i);
+        request = asked(REQUEST_PAUSE, id);
+        assert_true(core_take_request(&t->core, &request, ++t->revision));
+        assert_true(core_take_request(&t->core, &request, ++t->revision)); /* known */
+    }
+    assert_false(core_has_request_room(&t->core));
+    request = asked(REQUEST_PAUSE, "req-one-too-many");
+    assert_false(core_take_request(&t->core, &request, ++t->revision));
+    request.state = REQUEST_DONE;
+    assert_true(core_take_request(&t->core, &request, ++t->revision)); /* it needs none */
+    request = asked(REQUEST_PAUSE, "req-00000003");
+    assert_true(core_take_request(&t->core, &request, ++t->revision));
+    free(t);
+}
+
+/* A fence of n0 stops d1's primary too, and d1 has nobody else. */
+static void a_person_cannot_stop_a_neighbour_that_nobody_takes_over_from(void **unused)
+{
+    (void)unused;
+    for (int neighbour_works = 0; neighbour_works < 2; neighbour_works++) {
+        struct definition def = one_database(2);
+        define_database(&def, 0, 0, 1);
+        struct driven *t = settled_with(def);
+        for (int round = 0; round < 8 && neighbour_works == 0; round++) {
+            t->now_ms += 500;
+            find_role(t, 0, 0, ROLE_PRIMARY, 5000);
+            find_role(t, 0, 1, ROLE_STANDBY, 5000);
+            find_cause(t, 1, 0, CAUSE_REFUSED);
+            accept_saves(t);
+        }
+        struct request_record request = asked(REQUEST_FAILOVER, "req-12345678");
+        snprintf(request.database, NAME_SIZE, "d0");
+        assert_true(core_take_request(&t->core, &request, ++t->revision));
+        struct core_event event = event_of(t, EV_REQUEST);
+        step(t, &event);
+        const struct request_record *answered = &t->core.requests[0].record;
+        if (neighbour_works) {
+            assert_int_equal(answered->state, REQUEST_REFUSED);
+            assert_non_null(strstr(answered->outcome, "d1"));
+            assert_false(t->core.groups[0].record.moving);
+        } else {
+            assert_int_equal(answered->state, REQUEST_RUNNING);
+            assert_true(t->core.groups[0].record.moving);
+        }
+        free(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_that_no_entry_can_say_is_none),
+        cmocka_unit_test(records_of_names_that_the_definition_does_not_know_are_kept_out),
+        cmocka_unit_test(a_finding_about_a_target_that_is_no_more_is_none),
+        cmocka_unit_test(requests_find_room_while_there_is_some_and_wait_then),
+        cmocka_unit_test(a_person_cannot_stop_a_neighbour_that_nobody_takes_over_from),
         cmocka_unit_test(a_promise_is_given_for_exactly_the_permit_that_is_known),
         cmocka_unit_test(who_has_begun_to_revoke_promises_nothing),
         cmocka_unit_test(time_counts_the_whole_sum_from_the_later_of_revocation_and_promise),
