@@ -221,18 +221,28 @@ static void estimate_loss(const struct core *core, int db, struct choice *choice
 
 static void check_loss(const struct core *core, int db, uint64_t accepted, struct choice *choice)
 {
-    uint64_t limit = core->def.databases[db].max_lag_bytes;
+    /* Nothing proves that what is lost is nothing, and `strict` goes by no estimate: after a second
+     * failure, before the new primary's entry was proven, its only copy may be the one that failed
+     * (failures.md F9). A person may accept that. */
+    bool strict = core->def.databases[db].durability == DURABILITY_STRICT;
+    uint64_t limit = strict ? 0 : core->def.databases[db].max_lag_bytes;
     if (accepted > limit) {
         limit = accepted;
     }
     estimate_loss(core, db, choice);
-    if ((choice->loss_known && choice->loss_bytes <= limit) || rule_is_off("candidate-loss")) {
+    bool allowed = choice->loss_known && choice->loss_bytes <= limit && (!strict || accepted > 0);
+    if (allowed || rule_is_off("candidate-loss")) {
         return;
     }
     if (!choice->loss_known && accepted > 0) {
         return; /* a person accepted a loss, knowing that it cannot be estimated */
     }
-    if (choice->loss_known) {
+    if (strict && choice->loss_known && choice->loss_bytes <= limit) {
+        text_format(choice->reason, sizeof choice->reason,
+                    "%s may lack acknowledged commits: durability is strict, and no sync entry is "
+                    "proven that it is a member of",
+                    instance_node(core, db, choice->chosen));
+    } else if (choice->loss_known) {
         text_format(
             choice->reason, sizeof choice->reason,
             "%s would lose an estimated %llu bytes (limit %llu): asynchronous, or not seen to enforce its sync entry",

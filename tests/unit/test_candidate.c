@@ -352,6 +352,25 @@ static void the_estimated_loss_is_held_against_its_limit(void **state)
     free(core);
 }
 
+/* failures.md F9: what is not proven is not lost by itself, however little an estimate says. */
+static void f9_strict_goes_by_no_estimate_and_waits_for_a_person(void **state)
+{
+    (void)state;
+    struct core *core = cluster();
+    struct choice choice;
+    core->def.databases[0].durability = DURABILITY_STRICT;
+    candidate_choose(core, 0, false, &choice);
+    assert_int_equal(choice.loss_bytes, 0);
+    assert_int_equal(choice.chosen, -1);
+    assert_non_null(strstr(choice.reason, "durability is strict"));
+    enforce(core, 1, 3);
+    assert_int_equal(chosen(core, false), 'b'); /* its entry proves that nothing is lost */
+    core->groups[0].record.databases[0].sync_enforced = false;
+    move_from_a(core)->accept_loss_bytes = 1;
+    assert_int_equal(chosen(core, true), 'b');
+    free(core);
+}
+
 /* failures.md F13: the sample is old, and the primary went on writing. */
 static void an_old_sample_is_moved_on_at_its_rate_until_the_failure(void **state)
 {
@@ -482,6 +501,7 @@ int main(void)
         cmocka_unit_test(one_that_no_commit_waited_for_is_not_chosen_for_its_wal),
         cmocka_unit_test(entries_that_were_not_seen_enforced_prove_nothing),
         cmocka_unit_test(the_estimated_loss_is_held_against_its_limit),
+        cmocka_unit_test(f9_strict_goes_by_no_estimate_and_waits_for_a_person),
         cmocka_unit_test(an_old_sample_is_moved_on_at_its_rate_until_the_failure),
         cmocka_unit_test(a_loss_that_cannot_be_estimated_needs_a_person),
         cmocka_unit_test(a_person_accepts_a_named_loss_and_no_more),
