@@ -204,16 +204,21 @@ static void note(const struct guard_run *run, const struct guard_effect *effect)
              duty_names[effect->to], "detail", effect->text, NULL);
 }
 
+static void no_such_upstream(struct guard_run *run)
+{
+    struct guard_event event = guard_event_of(GUARD_EV_UNFOLLOWED);
+    snprintf(event.text, sizeof event.text, "the definition is not known, or has no such upstream");
+    guard_post(run->daemon, run->index, &event);
+}
+
 static void follow(struct guard_run *run, const char *upstream, bool closed)
 {
     struct instance_conf conf;
     if (standby_conf(run, upstream, closed, &conf)) {
         instance_follow(run->instance, &conf);
-        return;
+    } else {
+        no_such_upstream(run);
     }
-    struct guard_event event = guard_event_of(GUARD_EV_UNFOLLOWED);
-    snprintf(event.text, sizeof event.text, "the definition is not known, or has no such upstream");
-    guard_post(run->daemon, run->index, &event);
 }
 
 static void start_standby(struct guard_run *run, const char *upstream, bool closed)
@@ -221,6 +226,10 @@ static void start_standby(struct guard_run *run, const char *upstream, bool clos
     struct instance_conf conf;
     bool known = standby_conf(run, upstream, closed, &conf);
     instance_start(run->instance, false, known ? &conf : NULL);
+    if (!known) {
+        no_such_upstream(
+            run); /* its file may name another, or nobody: it is written once it can be */
+    }
 }
 
 /* What is in force on a running primary is changed in steps alone (GUARD_DO_SYNC). */

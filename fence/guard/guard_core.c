@@ -129,7 +129,11 @@ static void take_event(struct guard_core *core, const struct guard_event *event)
         core->applied_closed = event->closed;
         snprintf(core->applied, sizeof core->applied, "%s", event->upstream);
         break;
-    case GUARD_EV_UNFOLLOWED: core->follow_out = false; break;
+    case GUARD_EV_UNFOLLOWED:
+        /* With none under way it is the start's: it runs by the file as it was found. */
+        core->applied_known = core->applied_known && core->follow_out;
+        core->follow_out = false;
+        break;
     case GUARD_EV_POLICY: core->policy = event->policy; break;
     default: break;
     }

@@ -139,7 +139,8 @@ struct guard_seen { /* the drivers' latest observation; levels, not edges */
     X(GUARD_EV_SAVED, "saved")             /* version */                                           \
     X(GUARD_EV_FOLLOWED, "followed") /* the upstream was set and taken up: upstream; for "" the    \
                                         receiver is gone */                                        \
-    X(GUARD_EV_UNFOLLOWED, "not followed") /* it could not be set, or is not proven: text */       \
+    X(GUARD_EV_UNFOLLOWED, "not followed") /* it could not be set, also for a start, or is not     \
+                                              proven: text */                                      \
     X(GUARD_EV_SYNCED, "enforced") /* round: the target is proven to be enforced, in seen.life */  \
     X(GUARD_EV_UNSYNCED, "not enforced") /* round, or 0: what was proven is no more: text */       \
     X(GUARD_EV_POLICY, "policy")         /* policy */

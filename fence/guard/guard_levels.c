@@ -294,9 +294,10 @@ bool guard_asks_start(const struct guard_core *core)
 /* ---- standbys ---- */
 
 /*
- * A cut lasts until a later permit is granted, and roles at least as new as that are obeyed, which
+ * A cut lasts until a later permit is granted, and roles of after the revocation are obeyed, which
  * name its holder as the upstream. The write that grants it still names the old primary: a standby
- * that went back there would acknowledge for it what the new one never gets (failures.md F18).
+ * that went back there would acknowledge for it what the new one never gets (failures.md F18). The
+ * permit is written again whenever its lists change, the roles are not: their order says nothing.
  */
 static bool is_cut(const struct guard_core *core)
 {
@@ -305,7 +306,7 @@ static bool is_cut(const struct guard_core *core)
         return false;
     }
     return !(core->permit.known && core->permit.granted && core->permit.revision > since &&
-             core->durable.obeyed_revision >= core->permit.revision &&
+             core->durable.obeyed_revision > since &&
              strcmp(core->durable.upstream, core->permit.node) == 0);
 }
 

@@ -1231,6 +1231,49 @@ static void f18_a_cut_standby_does_not_go_back_to_the_old_primary_at_the_grant(v
     assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "db3");
 }
 
+/* Promisers and sync entries change while the roles stay as they are. */
+static void a_standby_goes_on_following_when_the_permit_is_written_again(void **unused)
+{
+    (void)unused;
+    begin_as_standby();
+    followed("db2");
+    revoke(11);
+    followed("");
+    saved();
+    tick(60000);
+    give_permit(a_permit(20, 6, "db3"));
+    declare(20, ROLE_STANDBY, "db3");
+    saved();
+    assert_string_equal(did(GUARD_DO_FOLLOW)->upstream, "db3");
+    followed("db3");
+    tick(1000);
+    give_permit(a_permit(30, 6, "db3"));
+    saved();
+    tick(1000);
+    assert_null(did(GUARD_DO_FOLLOW));
+    assert_string_equal(guard_upstream(&core), "db3");
+}
+
+/* At a boot the definition may not be known yet, and the file on disk may still be a cut's. */
+static void a_standby_started_by_the_file_as_it_was_is_told_whom_to_follow(void **unused)
+{
+    (void)unused;
+    begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
+    give_permit(a_permit(10, 5, "db2"));
+    declare(10, ROLE_STANDBY, "db2");
+    saved();
+    see(seen_stopped(GUARD_CONTROL_STANDBY));
+    assert_string_equal(did(GUARD_DO_START_STANDBY)->upstream, "db2");
+    step(event_of(GUARD_EV_UNFOLLOWED));
+    see(seen_running(ROLE_STANDBY));
+    tick(1000);
+    assert_int_equal(core.state, DUTY_STANDBY);
+    assert_true(core.follow_out);
+    followed("db2");
+    tick(1000);
+    assert_false(core.follow_out);
+}
+
 static void a_cut_that_is_not_proven_is_tried_again(void **unused)
 {
     (void)unused;
@@ -2254,6 +2297,8 @@ int main(void)
         cmocka_unit_test(d5_an_old_permit_of_the_first_incarnation_is_refused_after_the_rescue),
         cmocka_unit_test(a_standby_is_cut_at_the_revocation_and_resumes_under_the_next_permit),
         cmocka_unit_test(f18_a_cut_standby_does_not_go_back_to_the_old_primary_at_the_grant),
+        cmocka_unit_test(a_standby_goes_on_following_when_the_permit_is_written_again),
+        cmocka_unit_test(a_standby_started_by_the_file_as_it_was_is_told_whom_to_follow),
         cmocka_unit_test(a_cut_that_is_not_proven_is_tried_again),
         cmocka_unit_test(a_candidate_is_promoted_in_the_life_that_the_permit_names),
         cmocka_unit_test(f3_an_unknown_promotion_counts_until_it_is_proven_stopped),
