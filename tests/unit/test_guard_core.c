@@ -644,10 +644,9 @@ static void what_a_standby_follows_and_a_primary_enforces_is_what_is_recorded(vo
     for (int i = 0; i < 100000; i++) {
         struct guard_core c = any_core();
         int64_t since = c.cut_out > c.durable.cut_for ? c.cut_out : c.durable.cut_for;
-        bool cut =
-            since != 0 && !(c.permit.known && c.permit.granted && c.permit.revision > since &&
-                            c.durable.obeyed_revision >= c.permit.revision &&
-                            strcmp(c.durable.upstream, c.permit.node) == 0);
+        bool cut = since != 0 && !(c.permit.known && c.permit.granted &&
+                                   c.permit.revision > since && c.durable.obeyed_revision > since &&
+                                   strcmp(c.durable.upstream, c.permit.node) == 0);
         bool itself = strcmp(c.durable.upstream, "db1") == 0;
         const char *upstream = cut || itself ? "" : c.durable.upstream;
         assert_string_equal(guard_upstream(&c), upstream);
