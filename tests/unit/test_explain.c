@@ -255,6 +255,147 @@ static void a_controller_that_disagrees_is_a_check_that_fails(void **state)
     free(view);
 }
 
+static void who_does_not_lead_says_so_and_tells_what_it_sees(void **state)
+{
+    (void)state;
+    core->loaded = false;
+    core_explain(core, 0, &told);
+    assert_string_equal(check("leader")->value, "loading");
+    core->leading = false;
+    core_explain(core, 0, &told);
+    assert_false(check("leader")->passes);
+    assert_string_equal(check("leader")->value, "follows");
+    has(check("leader")->text, "may differ");
+    assert_int_equal(told.target, 1);
+}
+
+static void without_a_recorded_primary_there_is_nothing_to_fence(void **state)
+{
+    (void)state;
+    core->groups[0].record.databases[0].primary[0] = '\0';
+    core_explain(core, 0, &told);
+    assert_int_equal(told.primary, -1);
+    assert_false(check("state")->passes);
+    has(check("state")->text, "not adopted");
+    for (int i = 0; i < told.checks_len; i++) {
+        assert_string_not_equal(told.checks[i].name, "fencing");
+    }
+    assert_int_equal(told.times[LAP_FENCE].bound_ms, -1);
+    assert_false(told.automatic);
+}
+
+static void a_state_that_is_not_fit_is_told_in_its_own_words(void **state)
+{
+    (void)state;
+    core->databases[0].state = DB_PARKED;
+    core_explain(core, 0, &told);
+    assert_false(check("state")->passes);
+    assert_string_equal(check("state")->text, db_state_helps[DB_PARKED]);
+    core->databases[0].state = DB_NORMAL;
+    core->groups[0].record.moving = true;
+    core->groups[0].record.workflow.moves_len = 1;
+    snprintf(core->groups[0].record.workflow.moves[0].database, NAME_SIZE, "payments");
+    core_explain(core, 0, &told);
+    assert_false(check("state")->passes);
+}
+
+static void a_loss_is_proven_estimated_or_unknown_and_never_more_than_that(void **state)
+{
+    (void)state;
+    core->def.databases[0].durability = DURABILITY_ASYNC;
+    core->def.databases[0].sync_len = 0;
+    core->databases[0].permit.sync_len = 0;
+    core->groups[0].record.databases[0].sync_enforced = false;
+    core->def.databases[0].max_lag_bytes = 1 << 20;
+    core_explain(core, 0, &told);
+    assert_false(told.loss_proven);
+    assert_true(check("loss")->passes);
+    has(check("loss")->value, "bytes, estimated");
+    has(check("sync")->text, "declares no standbys");
+    core->databases[0].primary_lsn_ms = 0;
+    core_explain(core, 0, &told);
+    assert_false(check("loss")->passes);
+    assert_int_equal(check("loss")->age_ms, -1);
+    assert_string_equal(check("loss")->value, "unknown");
+}
+
+static void what_commits_wait_for_is_told_as_far_as_it_is_known(void **state)
+{
+    (void)state;
+    struct permit_record *permit = &core->databases[0].permit;
+    core->groups[0].record.databases[0].sync_enforced = false;
+    core_explain(core, 0, &told);
+    assert_false(check("sync")->passes);
+    has(check("sync")->text, "not seen to be enforced");
+    core->groups[0].record.databases[0].sync_enforced = true;
+    permit->sync_len = 2;
+    permit->sync[1] = (struct sync_entry_record){.k = 0};
+    core_explain(core, 0, &told);
+    has(check("sync")->text, "not proven yet");
+    permit->sync_len = 1;
+    permit->sync[0] = (struct sync_entry_record){.k = 0};
+    snprintf(permit->boot, sizeof permit->boot, "b-1");
+    core_explain(core, 0, &told);
+    has(check("sync")->text, "fewer are waited for");
+}
+
+static void a_proxy_agrees_is_silent_or_was_not_read_yet(void **state)
+{
+    (void)state;
+    static const char name[] = "proxy front1 payments-db";
+    core_explain(core, 0, &told);
+    assert_string_equal(check(name)->value, "unknown");
+    core->proxies[0].routes[0].confirmed_ms = core->now_ms - 40;
+    core_explain(core, 0, &told);
+    assert_true(check(name)->passes);
+    assert_int_equal(check(name)->age_ms, 40);
+    core->proxies[0].silent_since_ms = core->now_ms - 1000;
+    core_explain(core, 0, &told);
+    assert_false(check(name)->passes);
+    assert_string_equal(check(name)->value, "silent");
+    assert_true(check(name)->informs);
+}
+
+static void levels_that_need_no_person_are_counted(void **state)
+{
+    (void)state;
+    struct node_def *node = &core->def.nodes[0];
+    static const enum fence_method methods[] = {FENCE_GUARD, FENCE_PERMIT, FENCE_REPLICATION,
+                                                FENCE_OPERATOR};
+    node->levels_len = 4;
+    for (int i = 0; i < 4; i++) {
+        snprintf(node->levels[i].name, NAME_SIZE, "%s", fence_method_names[methods[i]]);
+        node->levels[i].method = methods[i];
+        node->levels[i].deadline_ms = 0;
+    }
+    core_explain(core, 0, &told);
+    assert_string_equal(check("fencing")->value, "2 levels");
+    assert_string_equal(check("level permit")->limit, "11310 ms"); /* (8 + 2 + 1) * 1.01 + 0.2 */
+    assert_true(told.automatic);
+}
+
+static void an_incident_measures_only_what_it_has_ended(void **state)
+{
+    (void)state;
+    struct incident_record incident = shop_incident();
+    incident.state = INCIDENT_RECOVERED; /* but three laps have no end */
+    core_take_incident(core, &incident, 70, now_ms, SHOP_WALL_MS);
+    core_explain(core, 0, &told);
+    assert_string_equal(told.measured, "");
+    static const int64_t ended_ms[LAPS] = {1000, 900, 3100, 3100, 3250, 3500};
+    memcpy(core->groups[0].incident.ended_ms, ended_ms, sizeof ended_ms);
+    struct core_time times[LAPS];
+    char measured[ID_SIZE];
+    core_times(core, 0, true, times, measured);
+    assert_int_equal(times[LAP_DETECT].expected_ms, 0); /* a person has seen it */
+    assert_int_equal(times[LAP_DETECT].bound_ms, 0);
+    assert_int_equal(times[LAP_CONFIRM].expected_ms, 0); /* for the last database it came before */
+    assert_int_equal(times[LAP_FENCE].expected_ms, 2200);
+    core->groups[0].incident.state = INCIDENT_OPEN;
+    core_times(core, 0, false, times, measured);
+    assert_int_equal(times[LAP_FENCE].expected_ms, -1);
+}
+
 /* ---- plan ---- */
 
 static void what_was_shown_is_what_runs(void **state)
@@ -290,6 +431,78 @@ static void a_plan_that_would_be_refused_says_why(void **state)
     has(plan.refused, "payments: no candidate");
     has(plan.refused, "pay-west: last heard");
     assert_int_equal(plan.steps_len, 0);
+}
+
+static const char *planned(const struct plan *plan, enum lap lap)
+{
+    for (int i = 0; i < plan->steps_len; i++) {
+        if (plan->steps[i].lap == lap) {
+            return plan->steps[i].text;
+        }
+    }
+    return NULL;
+}
+
+static void a_plan_names_levels_routes_and_neighbours(void **state)
+{
+    (void)state;
+    struct plan plan;
+    struct request_record request = {.kind = REQUEST_FAILOVER, .group = "shop"};
+    struct node_def *node = &core->def.nodes[0];
+    core_plan(core, &request, &plan);
+    has(planned(&plan, LAP_FENCE), "fence pay-east: person (operator)");
+    has(planned(&plan, LAP_REDIRECT), "lead payments-db (1 proxy) there");
+    node->levels_len = 2;
+    node->levels[1] = (struct fence_level_def){.name = "power", .method = FENCE_AGENT};
+    core->def.routes[1] = core->def.routes[0];
+    snprintf(core->def.routes[1].name, NAME_SIZE, "reports");
+    core->def.routes[1].proxies_len = 2;
+    core->def.routes_len = 2;
+    core_plan(core, &request, &plan);
+    has(planned(&plan, LAP_FENCE), "person (operator), then power (agent)");
+    has(planned(&plan, LAP_REDIRECT), "payments-db (1 proxy), reports (2 proxies) there");
+    node->levels_len = 0;
+    core->def.routes_len = 0;
+    core_plan(core, &request, &plan);
+    has(planned(&plan, LAP_FENCE), "a person must confirm it");
+    has(planned(&plan, LAP_REDIRECT), "lead nothing: it has no routes");
+    core->groups[0].record.databases[0].primary[0] = '\0';
+    core->databases[0].state = DB_UNADOPTED;
+    core_plan(core, &request, &plan);
+    assert_int_equal(plan.steps_len, 0);
+    has(plan.refused, db_state_names[DB_UNADOPTED]);
+}
+
+/* The fence of its node stops both; only what is asked for is planned. */
+static void a_plan_says_whom_else_its_fence_moves(void **state)
+{
+    (void)state;
+    struct plan plan;
+    struct request_record request = {
+        .kind = REQUEST_FAILOVER, .group = "shop", .database = "payments"};
+    struct group_record *group = &core->groups[0].record;
+    core->def.databases[1] = core->def.databases[0];
+    snprintf(core->def.databases[1].name, NAME_SIZE, "orders");
+    core->def.databases_len = 2;
+    core->databases[1] = core->databases[0];
+    group->databases[1] = group->databases[0];
+    snprintf(group->databases[1].database, NAME_SIZE, "orders");
+    group->databases_len = 2;
+    core_plan(core, &request, &plan);
+    has(planned(&plan, LAP_FENCE), "; moves orders too");
+    assert_int_equal(plan.steps_len, 4);
+    assert_int_equal(plan.targets[1], -1);
+    /* The same as a group of its own, which is paused. */
+    core->def.groups[1] = core->def.groups[0];
+    snprintf(core->def.groups[1].name, NAME_SIZE, "bank");
+    core->def.groups_len = 2;
+    core->def.databases[1].group = 1;
+    group->databases_len = 1;
+    core->groups[1] = core->groups[0];
+    core->groups[1].record.databases[0] = group->databases[1];
+    core->groups[1].record.paused = true;
+    core_plan(core, &request, &plan);
+    has(planned(&plan, LAP_FENCE), "; moves orders too (automation would not: ");
 }
 
 static void an_accepted_loss_fences_nobody_without_a_candidate(void **state)
@@ -376,6 +589,16 @@ int main(void)
         TEST(when_it_is_down_the_explanation_is_the_decision),
         TEST(a_controller_that_disagrees_is_a_check_that_fails),
         TEST(what_was_shown_is_what_runs),
+        TEST(who_does_not_lead_says_so_and_tells_what_it_sees),
+        TEST(without_a_recorded_primary_there_is_nothing_to_fence),
+        TEST(a_state_that_is_not_fit_is_told_in_its_own_words),
+        TEST(a_loss_is_proven_estimated_or_unknown_and_never_more_than_that),
+        TEST(what_commits_wait_for_is_told_as_far_as_it_is_known),
+        TEST(a_proxy_agrees_is_silent_or_was_not_read_yet),
+        TEST(levels_that_need_no_person_are_counted),
+        TEST(an_incident_measures_only_what_it_has_ended),
+        TEST(a_plan_names_levels_routes_and_neighbours),
+        TEST(a_plan_says_whom_else_its_fence_moves),
         TEST(a_plan_that_would_be_refused_says_why),
         TEST(an_accepted_loss_fences_nobody_without_a_candidate),
         TEST(an_accepted_loss_lets_a_lagging_standby_take_over),
