@@ -1823,9 +1823,198 @@ static void a_person_cannot_stop_a_neighbour_that_nobody_takes_over_from(void **
     }
 }
 
+/* ---- what guards say, and what it is worth ---- */
+
+static void says(struct driven *t, const char *node, enum guard_state is, enum role role,
+                 uint64_t system_id)
+{
+    struct guard_record said = {
+        .mode = GUARD_GUARDING, .state = is, .role = role, .system_id = system_id, .timeline = 1};
+    snprintf(said.database, NAME_SIZE, "d0");
+    snprintf(said.node, NAME_SIZE, "%s", node);
+    snprintf(said.boot, sizeof said.boot, "boot-1");
+    assert_true(core_take_guard(&t->core, &said, ++t->revision, t->now_ms));
+}
+
+static void expect_adoption(const struct driven *t, const char *refusal)
+{
+    char text[REASON_SIZE];
+    bool refused = adopt_refused(&t->core, 0, text, sizeof text);
+    assert_int_equal(refused, refusal[0] != '\0');
+    if (strstr(text, refusal) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", text, refusal);
+    }
+}
+
+static void an_adoption_is_refused_for_each_guard_that_is_not_in_its_role(void **unused)
+{
+    (void)unused;
+    struct driven *t = guarded();
+    struct fence_level_def *level = &t->core.def.nodes[1].levels[0];
+    expect_adoption(t,
+                    "n0: its guard has not reported within 15 s; n1: its guard has not reported");
+    says(t, "n0", GUARD_RUNNING, ROLE_PRIMARY, SYSTEM_ID);
+    says(t, "n1", GUARD_RUNNING, ROLE_PRIMARY, SYSTEM_ID);
+    expect_adoption(t, "n1: its guard says running, primary; needed is running, standby");
+    says(t, "n1", GUARD_STOPPED, ROLE_STANDBY, SYSTEM_ID);
+    expect_adoption(t, "n1: its guard says stopped");
+    says(t, "n1", GUARD_RUNNING, ROLE_STANDBY, 5);
+    expect_adoption(t, "n1: its guard says system id 5");
+    says(t, "n1", GUARD_RUNNING, ROLE_STANDBY, SYSTEM_ID);
+    expect_adoption(t, "");
+    level->method = FENCE_AGENT;
+    expect_adoption(t, "n1: the definition has no level with method: guard for it");
+    level->method = FENCE_GUARD;
+    t->core.databases[0].state = DB_SUSPECT;
+    expect_adoption(t, "it is suspect; needed is normal");
+    t->core.databases[0].state = DB_NORMAL;
+    t->now_ms += 15001;
+    tick(t);
+    expect_adoption(t, "has not reported within 15 s");
+    free(t);
+}
+
+static void what_guards_said_in_another_store_is_forgotten(void **unused)
+{
+    (void)unused;
+    struct driven *t = guarded();
+    struct guard_record stranger = {.state = GUARD_RUNNING};
+    struct renewal_record renewal = {.permit_revision = 1};
+    says(t, "n0", GUARD_RUNNING, ROLE_PRIMARY, SYSTEM_ID);
+    assert_true(guard_is_heard(&t->core, 0, 0));
+    core_forget_store(&t->core);
+    assert_false(guard_is_heard(&t->core, 0, 0));
+    assert_false(state(t, 0)->renewal.known);
+    t->revision = 1; /* of the store that was begun anew */
+    says(t, "n0", GUARD_RUNNING, ROLE_PRIMARY, SYSTEM_ID);
+    assert_true(guard_is_heard(&t->core, 0, 0));
+    snprintf(stranger.database, NAME_SIZE, "d7");
+    assert_false(core_take_guard(&t->core, &stranger, 3, t->now_ms));
+    snprintf(stranger.database, NAME_SIZE, "d0");
+    snprintf(stranger.node, NAME_SIZE, "n5");
+    assert_false(core_take_guard(&t->core, &stranger, 3, t->now_ms));
+    assert_false(core_take_renewal(&t->core, "d7", &renewal, 3, t->now_ms));
+    free(t);
+}
+
+static void expect_tier(const struct driven *t, const char *tier)
+{
+    assert_string_equal(core_tier(&t->core, 0), tier);
+}
+
+static void the_tier_is_what_a_failover_could_rest_on(void **unused)
+{
+    (void)unused;
+    struct driven *t = settled_with(one_database(2));
+    struct node_def *node = &t->core.def.nodes[0];
+    expect_tier(t, "fenced"); /* by an agent, or a command */
+    node->levels[0].method = FENCE_OPERATOR;
+    expect_tier(t, "fenced");
+    node->levels[1].method = FENCE_OPERATOR;
+    expect_tier(t, "best effort");
+    free(t);
+
+    t = guarded();
+    struct database_state *d = &t->core.databases[0];
+    expect_tier(t, "best effort"); /* its guard is not heard */
+    says(t, "n0", GUARD_RUNNING, ROLE_PRIMARY, SYSTEM_ID);
+    expect_tier(t, "fenced");
+    says(t, "n1", GUARD_RUNNING, ROLE_STANDBY, SYSTEM_ID);
+    expect_tier(t, "fenced"); /* commits wait for nobody */
+    d->permit.sync_len = 1;
+    d->permit.sync[0] = (struct sync_entry_record){.k = 1, .members = {"i1"}, .members_len = 1};
+    t->core.groups[0].record.databases[0].sync_enforced = true;
+    expect_tier(t, "strict");
+    d->renewal.said.armed = false;
+    expect_tier(t, "fenced");
+    d->renewal.said.armed = true;
+    d->renewal.said.epoch.counter--;
+    expect_tier(t, "fenced");
+    d->renewal.said.epoch.counter++;
+    t->core.groups[0].record.databases[0].primary[0] = '\0';
+    expect_tier(t, "best effort");
+    free(t);
+}
+
+/* ---- giving the old primary its permit back ---- */
+
+static const struct core_check *abandoning(const struct driven *t, const char *name)
+{
+    static struct core_check checks[STEER_CHECKS_MAX];
+    int len = steer_checks(&t->core, 0, REQUEST_WORKFLOW_ABANDON, checks);
+    for (int i = 0; i < len; i++) {
+        if (strcmp(checks[i].name, name) == 0) {
+            return &checks[i];
+        }
+    }
+    fail_msg("no check is named %s", name);
+    return &checks[0];
+}
+
+static void an_old_primary_gets_its_permit_back_only_on_the_records_own_history(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    t->core.databases[0].state = DB_FENCE_WAIT;
+    struct instance_fact *fact = &t->core.databases[0].instances[0].fact;
+    *fact = found(t, 0, 0, ROLE_PRIMARY, 5000).instance.fact;
+    assert_true(abandoning(t, "old primary")->passes);
+    assert_string_equal(abandoning(t, "old primary")->value, "takes writes");
+    fact->timeline = 2;
+    assert_false(abandoning(t, "old primary")->passes);
+    assert_non_null(strstr(abandoning(t, "old primary")->text, "another history"));
+    assert_string_equal(abandoning(t, "old primary")->value, "timeline 2");
+    fact->timeline = 1;
+    fact->system_id++;
+    assert_false(abandoning(t, "old primary")->passes);
+    fact->system_id--;
+    fact->wrote = false;
+    assert_false(abandoning(t, "old primary")->passes);
+    fact->wrote = true;
+    fact->role = ROLE_STANDBY;
+    assert_string_equal(abandoning(t, "old primary")->value, "silent");
+    fact->role = ROLE_PRIMARY;
+    fact->answered_ms -= 60000; /* long ago */
+    assert_false(abandoning(t, "old primary")->passes);
+    t->core.groups[0].record.paused = true;
+    assert_true(abandoning(t, "old primary")->passes); /* then nothing follows */
+    assert_string_equal(abandoning(t, "old primary")->value, "silent, paused");
+    snprintf(t->core.groups[0].record.workflow.moves[0].from, NAME_SIZE, "n5");
+    assert_false(abandoning(t, "old primary")->passes);
+    assert_non_null(strstr(abandoning(t, "old primary")->text, "no instance on n5"));
+    assert_false(abandoning(t, "old primary's guard")->passes);
+    free(t);
+}
+
+static void it_gets_it_back_only_from_a_guard_that_will_start_it_and_beside_no_other(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    t->core.databases[0].state = DB_FENCE_WAIT;
+    assert_false(abandoning(t, "old primary's guard")->passes);
+    says(t, "n0", GUARD_RUNNING, ROLE_PRIMARY, SYSTEM_ID);
+    assert_true(abandoning(t, "old primary's guard")->passes);
+    t->core.databases[0].permit.boot[0] = '\0';
+    assert_string_equal(abandoning(t, "old primary's guard")->text, "the database has no guards");
+    assert_true(abandoning(t, "other primary")->passes);
+    t->core.databases[0].instances[1].fact = found(t, 0, 1, ROLE_PRIMARY, 6000).instance.fact;
+    assert_false(abandoning(t, "other primary")->passes);
+    assert_string_equal(abandoning(t, "other primary")->value, "n1");
+    struct move_record *move = &t->core.groups[0].record.workflow.moves[0];
+    move->evidence_len = 1; /* fenced since */
+    snprintf(move->evidence[0].node, NAME_SIZE, "n1");
+    assert_true(abandoning(t, "other primary")->passes);
+    free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_adoption_is_refused_for_each_guard_that_is_not_in_its_role),
+        cmocka_unit_test(what_guards_said_in_another_store_is_forgotten),
+        cmocka_unit_test(the_tier_is_what_a_failover_could_rest_on),
+        cmocka_unit_test(an_old_primary_gets_its_permit_back_only_on_the_records_own_history),
+        cmocka_unit_test(it_gets_it_back_only_from_a_guard_that_will_start_it_and_beside_no_other),
         cmocka_unit_test(a_list_that_no_entry_can_say_is_none),
         cmocka_unit_test(records_of_names_that_the_definition_does_not_know_are_kept_out),
         cmocka_unit_test(a_finding_about_a_target_that_is_no_more_is_none),
