@@ -87,8 +87,8 @@ check_soon "the standby is promoted under its permit" 10 is_primary db2
 check_soon "and says so: a primary that has written, on the next timeline" 5 report_shows db2 '.role == "primary" and .wrote and .timeline == 2'
 echo "    from the grant to the report: at most $(($(now_ms) - begun)) ms; $(grep -o 'promoted: .*ms from' "$WORLD/db2/guard.log" | tail -n 1)"
 check "its directory carries standby.signal again" is_at_rest db2
-check_soon "the old primary is held down until it is rejoined" 5 report_shows db1 '.state == "stopped" and (.held | test("rejoin"))'
-check "and was not started" nothing_runs db1
+check_soon "E15: the old primary is held down until it is rejoined" 5 report_shows db1 '.state == "stopped" and (.held | test("rejoin"))'
+check "E15: and was not started" nothing_runs db1
 
 guard_world_finish
 finish
