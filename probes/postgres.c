@@ -180,7 +180,8 @@ static void write_heartbeat(struct slot *slot)
     const char *params[] = {probe->controller};
     slot->state = SLOT_WRITING;
     probe->write_began_ms = clock_now_ms();
-    pg_query_params(slot->session, postgres_write_sql, 1, params, STUCK_MAX_MS, on_written, slot);
+    struct pg_call call = {&postgres_write, params, 1};
+    pg_call(slot->session, &call, 1, STUCK_MAX_MS, on_written, slot);
     uint64_t spent_ms = probe->write_began_ms - probe->fact.asked_ms;
     uint64_t left_ms = spent_ms < probe->deadline_ms ? probe->deadline_ms - spent_ms : 0;
     timer_start(probe->look_timer, left_ms / 2);
@@ -283,10 +284,10 @@ static void on_read(void *arg, const struct pg_reply *reply)
 static void read_state(struct slot *slot)
 {
     struct slot *stuck = other(slot);
-    char sql[POSTGRES_SQL_MAX];
-    postgres_read_sql(sql, stuck->state == SLOT_WRITING ? pg_backend_pid(stuck->session) : 0);
+    struct postgres_question question;
+    postgres_ask(&question, stuck->state == SLOT_WRITING ? pg_backend_pid(stuck->session) : 0);
     slot->state = SLOT_READING;
-    pg_query(slot->session, sql, STUCK_MAX_MS, on_read, slot);
+    pg_call(slot->session, question.calls, 2, STUCK_MAX_MS, on_read, slot);
 }
 
 static void on_looked(void *arg, const struct pg_reply *reply)
@@ -306,7 +307,7 @@ static void on_looked(void *arg, const struct pg_reply *reply)
 
 static void look(struct slot *slot)
 {
-    char sql[POSTGRES_SQL_MAX];
+    char sql[POSTGRES_LOOK_MAX];
     postgres_look_sql(sql, pg_backend_pid(other(slot)->session));
     slot->state = SLOT_LOOKING;
     pg_query(slot->session, sql, STUCK_MAX_MS, on_looked, slot);

@@ -13,7 +13,8 @@ char *postgres_options(uint32_t lock_timeout_ms, const char *more)
     char *options = NULL;
     int len = asprintf(&options,
                        "-c lock_timeout=%u -c statement_timeout=0 -c idle_session_timeout=0 "
-                       "-c idle_in_transaction_session_timeout=0 %s",
+                       "-c idle_in_transaction_session_timeout=0 "
+                       "-c plan_cache_mode=force_generic_plan %s",
                        lock_timeout_ms, more != NULL ? more : "");
     assert(len > 0);
     (void)len;
@@ -45,7 +46,7 @@ enum read_field {
     READ_FIELDS
 };
 
-static const char read_sql[] =
+static const char read_sql[] = /* $1 a backend of ours to look at, $2 comes back */
     "WITH me AS MATERIALIZED (SELECT pg_is_in_recovery() AS standby) "
     "SELECT standby::int,"
     " (SELECT system_identifier FROM pg_control_system()),"
@@ -61,32 +62,39 @@ static const char read_sql[] =
     " CASE WHEN standby THEN pg_last_wal_replay_lsn() END,"
     " current_setting('synchronous_standby_names'),"
     " current_setting('synchronous_commit'),"
-    " (SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE pid = %d),"
+    " (SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE pid = $1::int),"
     " " POSTGRES_LIFE ","
-    " repeat('x', %d) "
-    "FROM me; "
+    " $2::text "
+    "FROM me";
+
+static const char standbys_sql[] =
     "SELECT application_name, (state = 'streaming')::int, (sync_state IN ('sync', 'quorum'))::int,"
     " sync_priority, flush_lsn, replay_lsn "
     "FROM pg_stat_replication WHERE NOT pg_is_in_recovery() "
-    "ORDER BY sync_priority = 0, state <> 'streaming', sync_priority, application_name LIMIT %d";
+    "ORDER BY sync_priority = 0, state <> 'streaming', sync_priority, application_name "
+    "LIMIT $1::int";
 
 enum { ROW_NAME, ROW_STREAMING, ROW_SYNC, ROW_PRIORITY, ROW_FLUSH, ROW_REPLAY, ROW_FIELDS };
 
-const char postgres_write_sql[] =
+static const char write_sql[] =
     "INSERT INTO failover.heartbeat AS h (controller, counter, written_at) "
     "VALUES ($1, 1, clock_timestamp()) "
     "ON CONFLICT (controller) DO UPDATE SET counter = h.counter + 1, written_at = clock_timestamp()";
+const struct pg_statement postgres_write = {"failover_write", write_sql};
 
-void postgres_read_sql(char ret_sql[POSTGRES_SQL_MAX], int stuck_pid)
+void postgres_ask(struct postgres_question *ret_question, int stuck_pid)
 {
-    char pad[POSTGRES_PAD + 1];
-    memset(pad, '.', POSTGRES_PAD);
-    pad[POSTGRES_PAD] = '\0';
-    int len = snprintf(ret_sql, POSTGRES_SQL_MAX, "/*%s*/ ", pad);
-    int rest = snprintf(ret_sql + len, (size_t)(POSTGRES_SQL_MAX - len), read_sql, stuck_pid,
-                        POSTGRES_PAD, FACT_STANDBYS_MAX);
-    assert(len + rest < POSTGRES_SQL_MAX);
-    (void)rest;
+    static const struct pg_statement read = {"failover_read", read_sql};
+    static const struct pg_statement standbys = {"failover_standbys", standbys_sql};
+    *ret_question = (struct postgres_question){0};
+    snprintf(ret_question->pid, sizeof ret_question->pid, "%d", stuck_pid);
+    snprintf(ret_question->most, sizeof ret_question->most, "%d", FACT_STANDBYS_MAX);
+    memset(ret_question->pad, '.', POSTGRES_PAD);
+    ret_question->params[0] = ret_question->pid;
+    ret_question->params[1] = ret_question->pad;
+    ret_question->calls[0] = (struct pg_call){&read, ret_question->params, 2};
+    ret_question->params[2] = ret_question->most;
+    ret_question->calls[1] = (struct pg_call){&standbys, ret_question->params + 2, 1};
 }
 
 static uint64_t number_at(const PGresult *result, int row, int field)
@@ -154,9 +162,9 @@ bool postgres_read(const struct pg_reply *reply, struct instance_fact *fact,
     return true;
 }
 
-void postgres_look_sql(char ret_sql[POSTGRES_SQL_MAX], int stuck_pid)
+void postgres_look_sql(char ret_sql[POSTGRES_LOOK_MAX], int stuck_pid)
 {
-    snprintf(ret_sql, POSTGRES_SQL_MAX,
+    snprintf(ret_sql, POSTGRES_LOOK_MAX,
              "SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE pid = %d",
              stuck_pid);
 }

@@ -13,7 +13,7 @@
 #include "controller/cluster/facts.h"
 
 #define POSTGRES_PAD      2048 /* bytes, each way: more than one packet (failures.md C12) */
-#define POSTGRES_SQL_MAX  (POSTGRES_PAD + 4096)
+#define POSTGRES_LOOK_MAX 128
 #define POSTGRES_WAIT_MAX 128
 
 /* When this server process began, in microseconds: what was asked of an earlier life is void. */
@@ -42,9 +42,15 @@
  */
 char *postgres_options(uint32_t lock_timeout_ms, const char *more);
 
-/* The read part of a probe: two statements, one round trip. stuck_pid: a backend of ours to look
- * at, or 0. */
-void postgres_read_sql(char ret_sql[POSTGRES_SQL_MAX], int stuck_pid);
+/* The read part of a probe: two calls, one round trip. Lives until they are sent. */
+struct postgres_question {
+    struct pg_call calls[2];
+    const char *params[3];
+    char pid[16], most[16];
+    char pad[POSTGRES_PAD + 1];
+};
+/* stuck_pid: a backend of ours to look at, or 0. */
+void postgres_ask(struct postgres_question *ret_question, int stuck_pid);
 
 /*
  * Fills role, ids, LSNs and replication state; `ret_wait` tells what the stuck backend waits for
@@ -55,10 +61,10 @@ bool postgres_read(const struct pg_reply *reply, struct instance_fact *fact,
                    char ret_wait[POSTGRES_WAIT_MAX]);
 
 /* The heartbeat write; its one parameter is the controller's id. */
-extern const char postgres_write_sql[];
+extern const struct pg_statement postgres_write;
 
 /* What one of our backends waits for, alone. */
-void postgres_look_sql(char ret_sql[POSTGRES_SQL_MAX], int stuck_pid);
+void postgres_look_sql(char ret_sql[POSTGRES_LOOK_MAX], int stuck_pid);
 bool postgres_look(const struct pg_reply *reply, char ret_wait[POSTGRES_WAIT_MAX]);
 
 /* The cause behind a heartbeat write that does not end: "IPC SyncRep", "Lock relation", "IO

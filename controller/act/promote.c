@@ -192,8 +192,8 @@ static void on_poll(void *arg)
 {
     struct promote *promote = arg;
     const char *params[] = {promote->controller};
-    pg_query_params(promote->session, postgres_write_sql, 1, params, within_ms(promote), on_written,
-                    promote);
+    struct pg_call call = {&postgres_write, params, 1};
+    pg_call(promote->session, &call, 1, within_ms(promote), on_written, promote);
 }
 
 static void judge(struct promote *promote, const PGresult *row)

@@ -55,6 +55,13 @@ struct pg_session {
     void *lost_arg;
     struct pg_reply reply;
     PGresult *results[RESULTS_MAX];
+    const struct pg_statement *prepared[PG_STATEMENTS_MAX]; /* the server has them */
+    int prepared_len;
+    /* A pipeline's parts whose results are still to come: a statement that is being prepared, or
+     * NULL for a call. */
+    bool pipeline;
+    const struct pg_statement *parts[2 * PG_STATEMENTS_MAX];
+    int parts_len, parts_at;
     char last_words[ERR_TEXT_MAX]; /* what the server said while nobody asked: why it closes */
 };
 
@@ -243,17 +250,39 @@ static bool is_copy(const PGresult *result)
     return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
 }
 
+enum taken { TAKEN_ONE, TAKEN_ALL, TAKEN_COPY };
+
+/* Takes one result that is there, or the end of one part's. */
+static enum taken take(struct pg_session *session)
+{
+    PGresult *result = PQgetResult(session->conn);
+    if (result == NULL) {
+        session->parts_at += session->pipeline && session->parts_at < session->parts_len ? 1 : 0;
+        return session->pipeline && PQstatus(session->conn) != CONNECTION_BAD ? TAKEN_ONE
+                                                                              : TAKEN_ALL;
+    }
+    const struct pg_statement *preparing =
+        session->parts_at < session->parts_len ? session->parts[session->parts_at] : NULL;
+    if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+        PQclear(result);
+        session->pipeline = PQexitPipelineMode(session->conn) != 1;
+        return TAKEN_ALL;
+    }
+    if (preparing != NULL && PQresultStatus(result) == PGRES_COMMAND_OK) {
+        PQclear(result);
+        session->prepared[session->prepared_len++] = preparing;
+        return TAKEN_ONE;
+    }
+    keep(session, result);
+    return is_copy(result) ? TAKEN_COPY : TAKEN_ONE;
+}
+
 /* Reads on; returns false when the operation, or the session, has ended (and may be freed). */
 static bool read_on(struct pg_session *session)
 {
     if (PQconsumeInput(session->conn) == 0) {
         /* What came before the end is read first: a FATAL with its reason often did. */
-        for (PGresult *result; session->state == BUSY && !PQisBusy(session->conn) &&
-                               (result = PQgetResult(session->conn)) != NULL;) {
-            keep(session, result);
-            if (is_copy(result)) {
-                break;
-            }
+        while (session->state == BUSY && !PQisBusy(session->conn) && take(session) == TAKEN_ONE) {
         }
         lose(session);
         return false;
@@ -264,19 +293,18 @@ static bool read_on(struct pg_session *session)
         return false;
     }
     while (!PQisBusy(session->conn) && session->state == BUSY) {
-        PGresult *result = PQgetResult(session->conn);
-        if (result == NULL) {
+        enum taken taken = take(session);
+        if (taken == TAKEN_COPY) {
+            /* Would be answered for ever; nothing here speaks COPY. */
+            finish_with(session, PG_LOST, "COPY is not supported");
+            return false;
+        }
+        if (taken == TAKEN_ALL) {
             if (PQstatus(session->conn) == CONNECTION_BAD) {
                 lose(session);
             } else {
                 finish(session);
             }
-            return false;
-        }
-        keep(session, result);
-        if (is_copy(result)) {
-            /* Would be answered for ever; nothing here speaks COPY. */
-            finish_with(session, PG_LOST, "COPY is not supported");
             return false;
         }
     }
@@ -500,6 +528,50 @@ void pg_query_params(struct pg_session *session, const char *sql, int params_len
     assert(session->state == IDLE && done != NULL);
     begin(session, within_ms, done, arg);
     sent(session, PQsendQueryParams(session->conn, sql, params_len, NULL, params, NULL, NULL, 0));
+}
+
+static bool is_prepared(const struct pg_session *session, const struct pg_statement *statement)
+{
+    for (int i = 0; i < session->prepared_len; i++) {
+        if (session->prepared[i] == statement) {
+            return true;
+        }
+    }
+    for (int i = 0; i < session->parts_len; i++) {
+        if (session->parts[i] == statement) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool send_call(struct pg_session *session, const struct pg_call *call)
+{
+    const struct pg_statement *statement = call->statement;
+    if (!is_prepared(session, statement)) {
+        assert(session->prepared_len < PG_STATEMENTS_MAX);
+        session->parts[session->parts_len++] = statement;
+        if (PQsendPrepare(session->conn, statement->name, statement->sql, 0, NULL) != 1) {
+            return false;
+        }
+    }
+    session->parts[session->parts_len++] = NULL;
+    return PQsendQueryPrepared(session->conn, statement->name, call->params_len, call->params, NULL,
+                               NULL, 0) == 1;
+}
+
+void pg_call(struct pg_session *session, const struct pg_call *calls, int len, uint64_t within_ms,
+             pg_reply_fn done, void *arg)
+{
+    assert(session->state == IDLE && done != NULL && len > 0 && len <= PG_STATEMENTS_MAX);
+    begin(session, within_ms, done, arg);
+    session->parts_len = session->parts_at = 0;
+    session->pipeline = PQenterPipelineMode(session->conn) == 1;
+    bool ok = session->pipeline;
+    for (int i = 0; ok && i < len; i++) {
+        ok = send_call(session, &calls[i]);
+    }
+    sent(session, ok && PQpipelineSync(session->conn) == 1);
 }
 
 bool pg_busy(const struct pg_session *session)

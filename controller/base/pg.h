@@ -77,6 +77,25 @@ void pg_query(struct pg_session *session, const char *sql, uint64_t within_ms, p
 /* Extended protocol, text parameters. */
 void pg_query_params(struct pg_session *session, const char *sql, int params_len,
                      const char *const *params, uint64_t within_ms, pg_reply_fn done, void *arg);
+
+/*
+ * A statement that is asked again and again: parsed and planned once in each session, which is what
+ * most of a small one's time goes to. Static storage: its address is what it is known by.
+ */
+struct pg_statement {
+    const char *name; /* unique among those of one session */
+    const char *sql;  /* one statement; its parameters are cast where their type is not plain */
+};
+#define PG_STATEMENTS_MAX 4 /* of one session */
+struct pg_call {
+    const struct pg_statement *statement;
+    const char *const *params; /* text */
+    int params_len;
+};
+/* In one round trip and one transaction; the answers of the calls are results[0], [1] and so on.
+ * After the first error none of the others is run. */
+void pg_call(struct pg_session *session, const struct pg_call *calls, int len, uint64_t within_ms,
+             pg_reply_fn done, void *arg);
 bool pg_busy(const struct pg_session *session);
 /* A session that is open (`opened` said PG_DONE) and not lost. */
 bool pg_usable(const struct pg_session *session);

@@ -160,6 +160,68 @@ static void a_failed_statement_tells_its_sqlstate_and_leaves_the_session_usable(
     assert_string_equal(client->value, "4");
 }
 
+static const struct pg_statement add_one = {"add_one", "SELECT $1::int + 1"};
+static const struct pg_statement add_two = {"add_two", "SELECT $1::int + 2"};
+static const struct pg_statement of_no_table = {"of_no_table", "SELECT * FROM made_later"};
+
+static void call(struct client *client, const struct pg_statement *first, const char *param,
+                 const struct pg_statement *second)
+{
+    const char *params[] = {param};
+    struct pg_call calls[] = {{first, params, param != NULL ? 1 : 0}, {second, params, 1}};
+    client->replied = false;
+    pg_call(client->session, calls, second != NULL ? 2 : 1, WITHIN_MS, on_reply, client);
+    await_reply(client);
+}
+
+static void statements_are_prepared_once_and_answered_in_one_reply(void **state)
+{
+    struct client *client = *state;
+    open_session(client);
+    for (int i = 0; i < 3; i++) {
+        call(client, &add_one, "41", &add_two);
+        assert_int_equal(client->reply.outcome, PG_DONE);
+        assert_int_equal(client->reply.results_len, 2);
+        assert_string_equal(client->value, "43");
+    }
+    ask(client, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements",
+        WITHIN_MS);
+    await_reply(client);
+    assert_string_equal(client->value, "add_one add_two");
+}
+
+static void a_call_that_fails_keeps_the_session_and_what_was_prepared(void **state)
+{
+    struct client *client = *state;
+    open_session(client);
+    call(client, &add_one, "one", &add_two); /* fails in the first, after its preparation */
+    assert_int_equal(client->reply.outcome, PG_FAILED);
+    assert_string_equal(client->reply.sqlstate, "22P02");
+    call(client, &add_one, "1", &add_two);
+    assert_int_equal(client->reply.outcome, PG_DONE);
+    assert_string_equal(client->value, "3");
+    call(client, &of_no_table, NULL, NULL); /* fails in its preparation */
+    assert_int_equal(client->reply.outcome, PG_FAILED);
+    assert_string_equal(client->reply.sqlstate, "42P01");
+    ask(client, "CREATE TEMPORARY TABLE made_later (n) AS SELECT 7", WITHIN_MS);
+    await_reply(client);
+    call(client, &of_no_table, NULL, NULL);
+    assert_int_equal(client->reply.outcome, PG_DONE);
+    assert_string_equal(client->value, "7");
+}
+
+static void a_server_that_ends_in_the_middle_of_a_call_is_lost_with_its_reason(void **state)
+{
+    static const struct pg_statement suicide = {
+        "suicide", "SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep($1::int)"};
+    struct client *client = *state;
+    open_session(client);
+    call(client, &suicide, "60", NULL);
+    assert_int_equal(client->reply.outcome, PG_LOST);
+    assert_non_null(strstr(client->reply.text, "terminating connection"));
+    assert_false(pg_usable(client->session));
+}
+
 static void copy_is_answered_by_a_lost_session_and_not_for_ever(void **state)
 {
     struct client *client = *state;
@@ -344,6 +406,9 @@ int main(void)
         server_test(parameters_are_sent_as_text_and_a_large_answer_comes_whole),
         server_test(a_request_larger_than_the_socket_buffers_is_sent_whole),
         server_test(a_failed_statement_tells_its_sqlstate_and_leaves_the_session_usable),
+        server_test(statements_are_prepared_once_and_answered_in_one_reply),
+        server_test(a_call_that_fails_keeps_the_session_and_what_was_prepared),
+        server_test(a_server_that_ends_in_the_middle_of_a_call_is_lost_with_its_reason),
         server_test(copy_is_answered_by_a_lost_session_and_not_for_ever),
         server_test(nobody_listening_is_refused),
         server_test(a_name_instead_of_an_address_is_not_looked_up),
