@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 struct fd_watch {
+    struct loop *loop;
     uv_poll_t poll;
     fd_watch_fn fn;
     void *arg;
@@ -39,6 +40,7 @@ static void happened(uv_poll_t *poll, int status, int events)
 {
     struct fd_watch *watch = poll->data;
     int ready = 0;
+    loop_awake(watch->loop);
     if (status < 0) {
         ready = FD_READABLE | FD_WRITABLE;
     } else {
@@ -60,6 +62,7 @@ struct fd_watch *fd_watch_new(struct loop *loop, int fd, fd_watch_fn fn, void *a
     assert(fd >= 0 && fn != NULL);
     struct fd_watch *watch = calloc(1, sizeof *watch);
     assert(watch != NULL);
+    watch->loop = loop;
     watch->fn = fn;
     watch->arg = arg;
     int rc = uv_poll_init(loop_uv(loop), &watch->poll, fd);

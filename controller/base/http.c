@@ -22,7 +22,8 @@
 #include "controller/base/clock.h"
 #include "controller/base/fd_watch.h"
 
-#define CONNECT_MS 10000 /* of a stream without a deadline */
+#define CONNECT_MS           10000 /* of a stream without a deadline */
+#define IDLE_CONNECTIONS_MAX 64
 
 struct http_socket {
     struct http *http;
@@ -369,6 +370,9 @@ static void multi_new(struct http *http)
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
     curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, arm_timer);
     curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+    /* Left alone, curl keeps four for each request that runs, and closes the idle ones beyond:
+     * those that are kept warm for a bad day first. */
+    curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS_MAX);
 }
 
 /* ---- requests ---- */

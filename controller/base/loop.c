@@ -25,6 +25,10 @@ struct loop {
     uv_loop_t uv;
     int timer_fd;
     struct fd_watch *timer_watch;
+    uv_prepare_t
+        prepare; /* right before it waits: the timerfd is set once, to the first that is due */
+    uv_check_t check;
+    bool waiting;      /* from there to the first callback */
     uint64_t armed_ms; /* what the timerfd is set to; UINT64_MAX: to nothing */
     uint64_t next_order;
     struct timer **heap;
@@ -93,18 +97,41 @@ static void heap_remove(struct loop *loop, struct timer *timer)
     sift_down(loop, last, last->at);
 }
 
-/* A timerfd left armed for a timer that is gone costs one idle wake-up, and no system call here. */
+static uint64_t first_due_ms(const struct loop *loop)
+{
+    return loop->heap_len > 0 ? loop->heap[0]->due_ms : UINT64_MAX;
+}
+
+/* For none at all it stays as it is: one idle wake-up. */
 static void arm(struct loop *loop)
 {
-    if (loop->heap_len == 0 || loop->armed_ms <= loop->heap[0]->due_ms) {
+    uint64_t due_ms = first_due_ms(loop);
+    if (due_ms == UINT64_MAX || due_ms == loop->armed_ms) {
         return;
     }
-    loop->armed_ms = loop->heap[0]->due_ms;
-    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(loop->armed_ms / 1000),
-                                         .tv_nsec = (long)(loop->armed_ms % 1000) * 1000000}};
+    loop->armed_ms = due_ms;
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(due_ms / 1000),
+                                         .tv_nsec = (long)(due_ms % 1000) * 1000000}};
     int rc = timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
     assert(rc == 0);
     (void)rc;
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    struct loop *loop = handle->data;
+    loop->waiting = true;
+    arm(loop);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    loop_awake(handle->data);
+}
+
+void loop_awake(struct loop *loop)
+{
+    loop->waiting = false;
 }
 
 static void fire(void *arg, int ready)
@@ -128,7 +155,6 @@ static void fire(void *arg, int ready)
         heap_remove(loop, timer);
         timer->fn(timer->arg);
     }
-    arm(loop);
 }
 
 struct timer *timer_new(struct loop *loop, timer_fn fn, void *arg)
@@ -155,7 +181,9 @@ void timer_start(struct timer *timer, uint64_t in_ms)
     timer->due_ms = now_ms + (in_ms < most_ms ? in_ms : most_ms);
     timer->order = loop->next_order++;
     sift_up(loop, timer, loop->heap_len++);
-    arm(loop);
+    if (loop->waiting) { /* by a callback that is not ours, after on_prepare() */
+        arm(loop);
+    }
 }
 
 void timer_stop(struct timer *timer)
@@ -189,6 +217,13 @@ struct loop *loop_new(void)
     loop->armed_ms = UINT64_MAX;
     loop->timer_watch = fd_watch_new(loop, loop->timer_fd, fire, loop);
     fd_watch_want(loop->timer_watch, FD_READABLE);
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    uv_check_init(&loop->uv, &loop->check);
+    loop->prepare.data = loop->check.data = loop;
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
+    uv_unref((uv_handle_t *)&loop->prepare);
+    uv_unref((uv_handle_t *)&loop->check);
     return loop;
 }
 
@@ -199,6 +234,8 @@ void loop_free(struct loop *loop)
     }
     assert(loop->timers == 0);
     fd_watch_free(loop->timer_watch);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->check, NULL);
     uint64_t until_ms = clock_now_ms() + LOOP_DRY_MS;
     while (uv_run(&loop->uv, UV_RUN_NOWAIT) != 0 && clock_now_ms() < until_ms) {
         struct pollfd backend = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};

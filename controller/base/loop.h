@@ -22,6 +22,9 @@ void loop_stop(struct loop *loop);
  * and the CLI. */
 _Bool loop_run_until(struct loop *loop, const _Bool *done, uint64_t within_ms);
 
+/* For fd_watch: a callback runs, so what it starts need not be armed before the next wait. */
+void loop_awake(struct loop *loop);
+
 /* A one-shot timer on CLOCK_BOOTTIME's millisecond grid; re-armed by timer_start. */
 struct timer;
 typedef void (*timer_fn)(void *arg);

@@ -496,6 +496,25 @@ static void connections_are_kept_unless_a_fresh_one_is_asked_for(void **state)
     assert_int_equal(accepted, 2);
 }
 
+static void idle_connections_are_kept_however_few_requests_run(void **state)
+{
+    (void)state;
+    enum { MANY = 12 };
+    serve = serve_hello;
+    static struct outcome outcomes[MANY];
+    for (int round = 0; round < 2; round++) {
+        memset(outcomes, 0, sizeof outcomes);
+        for (int i = 0; i < MANY; i++) {
+            start(&outcomes[i], (struct http_request){0});
+        }
+        for (int i = 0; i < MANY; i++) {
+            wait_for(&outcomes[i]);
+        }
+        fetch((struct http_request){0}); /* alone */
+        assert_int_equal(accepted, MANY);
+    }
+}
+
 static void a_kept_connection_that_died_is_replaced(void **state)
 {
     (void)state;
@@ -931,6 +950,7 @@ int main(void)
         TEST(the_request_goes_out_as_it_was_given),
         TEST(what_was_handed_over_may_change_at_once),
         TEST(connections_are_kept_unless_a_fresh_one_is_asked_for),
+        TEST(idle_connections_are_kept_however_few_requests_run),
         TEST(a_kept_connection_that_died_is_replaced),
         TEST(a_proxy_of_the_environment_is_not_used),
         TEST(a_name_is_looked_up),

@@ -251,6 +251,30 @@ static void many_timers_fire_in_order_whatever_was_stopped_and_started(void **st
     timer_free(last.timer);
 }
 
+static struct timer *of_a_hook;
+
+static void start_late(uv_prepare_t *handle)
+{
+    uv_prepare_stop(handle);
+    timer_start(of_a_hook, 5);
+}
+
+static void a_timer_that_is_started_right_before_the_wait_is_not_slept_through(void **state)
+{
+    (void)state;
+    struct mark mark = {.name = "a"};
+    uv_prepare_t hook;
+    of_a_hook = timer_new(loop, fire, &mark);
+    uv_prepare_init(loop_uv(loop), &hook);
+    uv_prepare_start(&hook, start_late);
+    while (!mark.done) {
+        uv_run(loop_uv(loop), UV_RUN_ONCE); /* sleeps for ever unless the timer is armed */
+    }
+    timer_free(of_a_hook);
+    uv_close((uv_handle_t *)&hook, NULL);
+    uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+}
+
 static void waiting_ends_when_its_time_is_over(void **state)
 {
     (void)state;
@@ -437,6 +461,7 @@ int main(void)
         TEST(a_timer_may_free_itself_and_one_that_is_due_with_it),
         TEST(a_timer_that_starts_itself_for_now_lets_descriptors_have_their_turn),
         TEST(many_timers_fire_in_order_whatever_was_stopped_and_started),
+        TEST(a_timer_that_is_started_right_before_the_wait_is_not_slept_through),
         TEST(waiting_ends_when_its_time_is_over),
         TEST(a_loop_runs_until_it_is_stopped),
         TEST(a_watch_may_free_itself_and_its_descriptor_be_closed_at_once),
