@@ -25,10 +25,10 @@ struct loop {
     uv_loop_t uv;
     int timer_fd;
     struct fd_watch *timer_watch;
-    uv_prepare_t
-        prepare; /* right before it waits: the timerfd is set once, to the first that is due */
+    uv_prepare_t prepare; /* right before it waits the timerfd is set, to the first that is due */
     uv_check_t check;
-    bool waiting;      /* from there to the first callback */
+    uv_idle_t idle;    /* active: one is due already, and the wait is none */
+    bool waiting;      /* from on_prepare() to the first callback */
     uint64_t armed_ms; /* what the timerfd is set to; UINT64_MAX: to nothing */
     uint64_t next_order;
     struct timer **heap;
@@ -117,21 +117,45 @@ static void arm(struct loop *loop)
     (void)rc;
 }
 
+/* libuv does not wait while there is one. */
+static void on_idle(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
 static void on_prepare(uv_prepare_t *handle)
 {
     struct loop *loop = handle->data;
     loop->waiting = true;
-    arm(loop);
+    if (first_due_ms(loop) <= clock_now_ms()) { /* setting the timerfd costs more than a turn */
+        uv_idle_start(&loop->idle, on_idle);
+    } else {
+        arm(loop);
+    }
+}
+
+static void run_due(struct loop *loop)
+{
+    /* What a callback arms for "now" waits for the next round, so that descriptors get their turn.
+     */
+    uint64_t now_ms = clock_now_ms();
+    uint64_t first_new = loop->next_order;
+    while (loop->heap_len > 0 && loop->heap[0]->due_ms <= now_ms &&
+           loop->heap[0]->order < first_new) {
+        struct timer *timer = loop->heap[0];
+        heap_remove(loop, timer);
+        timer->fn(timer->arg);
+    }
 }
 
 static void on_check(uv_check_t *handle)
 {
-    loop_awake(handle->data);
-}
-
-void loop_awake(struct loop *loop)
-{
-    loop->waiting = false;
+    struct loop *loop = handle->data;
+    loop_awake(loop);
+    if (uv_is_active((uv_handle_t *)&loop->idle)) {
+        uv_idle_stop(&loop->idle);
+        run_due(loop);
+    }
 }
 
 static void fire(void *arg, int ready)
@@ -145,16 +169,12 @@ static void fire(void *arg, int ready)
         return;
     }
     loop->armed_ms = UINT64_MAX;
-    /* What a callback arms for "now" waits for the next round, so that descriptors get their turn.
-     */
-    uint64_t now_ms = clock_now_ms();
-    uint64_t first_new = loop->next_order;
-    while (loop->heap_len > 0 && loop->heap[0]->due_ms <= now_ms &&
-           loop->heap[0]->order < first_new) {
-        struct timer *timer = loop->heap[0];
-        heap_remove(loop, timer);
-        timer->fn(timer->arg);
-    }
+    run_due(loop);
+}
+
+void loop_awake(struct loop *loop)
+{
+    loop->waiting = false;
 }
 
 struct timer *timer_new(struct loop *loop, timer_fn fn, void *arg)
@@ -219,11 +239,13 @@ struct loop *loop_new(void)
     fd_watch_want(loop->timer_watch, FD_READABLE);
     uv_prepare_init(&loop->uv, &loop->prepare);
     uv_check_init(&loop->uv, &loop->check);
+    uv_idle_init(&loop->uv, &loop->idle);
     loop->prepare.data = loop->check.data = loop;
     uv_prepare_start(&loop->prepare, on_prepare);
     uv_check_start(&loop->check, on_check);
     uv_unref((uv_handle_t *)&loop->prepare);
     uv_unref((uv_handle_t *)&loop->check);
+    uv_unref((uv_handle_t *)&loop->idle);
     return loop;
 }
 
@@ -236,6 +258,7 @@ void loop_free(struct loop *loop)
     fd_watch_free(loop->timer_watch);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->idle, NULL);
     uint64_t until_ms = clock_now_ms() + LOOP_DRY_MS;
     while (uv_run(&loop->uv, UV_RUN_NOWAIT) != 0 && clock_now_ms() < until_ms) {
         struct pollfd backend = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};

@@ -181,13 +181,15 @@ static void review_names(struct core *core, int db, int primary, const struct sy
             return; /* older than the permit's entries */
         }
     }
-    char text[REASON_SIZE];
-    text_format(text, sizeof text,
-                "%s: counts as asynchronous: synchronous_standby_names is '%.80s', the %s",
-                def->name, fact->sync_names,
-                guarded ? "permit lists another" : "definition declares another");
-    standing(core, db_group(core, db), def->durability != DURABILITY_ASYNC && wrong, "durability",
-             def->name,
+    wrong = wrong && def->durability != DURABILITY_ASYNC;
+    char text[REASON_SIZE] = "";
+    if (wrong) {
+        text_format(text, sizeof text,
+                    "%s: counts as asynchronous: synchronous_standby_names is '%.80s', the %s",
+                    def->name, fact->sync_names,
+                    guarded ? "permit lists another" : "definition declares another");
+    }
+    standing(core, db_group(core, db), wrong, "durability", def->name,
              guarded ? "failoverctl status; only its guard sets synchronous_standby_names"
                      : "set synchronous_standby_names as declared, or change the definition",
              text);
@@ -201,6 +203,10 @@ static void review_degraded(struct core *core, int db, int primary, const struct
     int g = db_group(core, db);
     char key[NAME_SIZE * 2];
     char text[REASON_SIZE];
+    if (!sync->degraded) {
+        standing(core, g, false, "degraded", name, command, "");
+        return;
+    }
     if (sync->k > 0) {
         text_format(text, sizeof text, "%s: degraded: commits wait for %.80s, declared is %.80s",
                     name, sync->target, sync->declared);
@@ -210,7 +216,7 @@ static void review_degraded(struct core *core, int db, int primary, const struct
                     "the primary on %s",
                     name, instance_node(core, db, primary));
     }
-    standing(core, g, sync->degraded, "degraded", name, command, text);
+    standing(core, g, true, "degraded", name, command, text);
     key_of(key, sizeof key, "degraded", name);
     reword(core, g, key, command, text);
 }
@@ -220,21 +226,26 @@ static void review_sync(struct core *core, int db, int primary)
     const struct database_def *def = &core->def.databases[db];
     int g = db_group(core, db);
     struct sync_view sync;
-    char text[REASON_SIZE];
+    char text[REASON_SIZE] = "";
     core_sync(core, db, &sync);
     review_names(core, db, primary, &sync);
     review_degraded(core, db, primary, &sync);
-    text_format(text, sizeof text,
-                "%s: its guard has not proven %.80s: %d entries may be in force, and each counts",
-                def->name, sync.target, sync.entries);
-    standing(core, g, sync.entries > 1 && core->now_ms - sync.since_ms >= UNPROVEN_MS, "unproven",
-             def->name, "failoverctl status", text);
-    text_format(
-        text, sizeof text,
-        "%s: commits wait: durability is strict, %d of %d standbys confirm WAL, %d are needed",
-        def->name, sync.confirming, sync.members, sync.k);
+    bool unproven = sync.entries > 1 && core->now_ms - sync.since_ms >= UNPROVEN_MS;
+    if (unproven) {
+        text_format(
+            text, sizeof text,
+            "%s: its guard has not proven %.80s: %d entries may be in force, and each counts",
+            def->name, sync.target, sync.entries);
+    }
+    standing(core, g, unproven, "unproven", def->name, "failoverctl status", text);
     bool stalled = def->durability == DURABILITY_STRICT && sync.confirming < sync.k &&
                    commits_have_waited(core, db, primary);
+    if (stalled) {
+        text_format(
+            text, sizeof text,
+            "%s: commits wait: durability is strict, %d of %d standbys confirm WAL, %d are needed",
+            def->name, sync.confirming, sync.members, sync.k);
+    }
     lasting(core, g, stalled, true, "stalled", def->name,
             "bring a standby back, or declare durability: sync", text);
 }
@@ -251,10 +262,13 @@ static void review_redundancy(struct core *core, int db)
     if (!known || core->def.databases[db].instances_len < 2) {
         return;
     }
-    char text[REASON_SIZE];
-    text_format(text, sizeof text, "%s: no redundancy: no standby streams from %s", name,
-                instance_node(core, db, primary));
-    standing(core, g, core_redundancy(core, db) == 0, "redundancy", name,
+    char text[REASON_SIZE] = "";
+    bool none = core_redundancy(core, db) == 0;
+    if (none) {
+        text_format(text, sizeof text, "%s: no redundancy: no standby streams from %s", name,
+                    instance_node(core, db, primary));
+    }
+    standing(core, g, none, "redundancy", name,
              "attach a standby to the primary (rebuild the old one by pg_basebackup)", text);
     review_sync(core, db, primary);
 }
@@ -287,10 +301,12 @@ static void review_primary(struct core *core, int db)
     enum cause cause = state->health.cause;
     bool on = d->state == DB_NORMAL && cause != CAUSE_OK && cause != CAUSE_NEVER_PROBED &&
               !cause_is_failure(cause) && core->now_ms - state->health.last_good_ms >= STANDING_MS;
-    char text[REASON_SIZE];
-    text_format(text, sizeof text, "%s: primary on %s: %s: %.120s (no failover for this)",
-                core->def.databases[db].name, instance_node(core, db, primary), cause_names[cause],
-                state->detail);
+    char text[REASON_SIZE] = "";
+    if (on) {
+        text_format(text, sizeof text, "%s: primary on %s: %s: %.120s (no failover for this)",
+                    core->def.databases[db].name, instance_node(core, db, primary),
+                    cause_names[cause], state->detail);
+    }
     if (on || cause == CAUSE_OK || d->state != DB_NORMAL) {
         lasting(core, db_group(core, db), on, freezes(cause), "primary",
                 core->def.databases[db].name, "failoverctl status", text);
@@ -309,11 +325,14 @@ static void review_routes(struct core *core, int g)
         for (int i = 0; i < route->proxies_len; i++) {
             const struct proxy_state *proxy = &core->proxies[route->proxies[i]];
             const char *name = core->def.proxies[route->proxies[i]].name;
-            char text[REASON_SIZE];
+            char text[REASON_SIZE] = "";
             bool silent =
                 proxy->silent_since_ms != 0 && core->now_ms - proxy->silent_since_ms >= STANDING_MS;
-            text_format(text, sizeof text, "proxy %s does not answer on its runtime API: %.120s",
-                        name, proxy->routes[r].error);
+            if (silent) {
+                text_format(text, sizeof text,
+                            "proxy %s does not answer on its runtime API: %.120s", name,
+                            proxy->routes[r].error);
+            }
             if (silent || proxy->silent_since_ms == 0) {
                 standing(core, g, silent, "proxy", name, "failoverctl status", text);
             }
@@ -329,6 +348,11 @@ static void review_store(struct core *core)
         return;
     }
     uint64_t percent = core->store_bytes / (core->store_quota_bytes / 100 + 1);
+    if (percent < STORE_OVER_PERCENT) {
+        alarm_clear(core, 0, "etcd.size");
+        alarm_clear(core, 0, "etcd.full");
+        return;
+    }
     char text[REASON_SIZE];
     text_format(text, sizeof text,
                 "etcd's database has %llu MiB of its quota of %llu MiB (%llu %%); when it is full, "
@@ -341,10 +365,6 @@ static void review_store(struct core *core)
     }
     if (percent >= STORE_CALL_PERCENT) {
         alarm_set(core, 0, true, "etcd.full", command, "%s", text);
-    }
-    if (percent < STORE_OVER_PERCENT) {
-        alarm_clear(core, 0, "etcd.size");
-        alarm_clear(core, 0, "etcd.full");
     }
 }
 
