@@ -260,10 +260,15 @@ static void forget_process(struct instance *instance)
     instance_prepare(instance, false);
 }
 
-static void end_follow(struct instance *instance)
+static void close_follow_session(struct instance *instance)
 {
     pg_close(instance->follow_session);
     instance->follow_session = NULL;
+}
+
+static void end_follow(struct instance *instance)
+{
+    close_follow_session(instance);
     timer_stop(instance->follow_timer);
     instance->following = false;
 }
@@ -900,8 +905,9 @@ static void finish_follow(struct instance *instance, bool done, const char *text
 
 static void look_again(struct instance *instance, const char *text)
 {
-    pg_close(instance->follow_session);
-    instance->follow_session = NULL;
+    if (instance->follow_session != NULL && !pg_usable(instance->follow_session)) {
+        close_follow_session(instance);
+    }
     if (clock_now_ms() >= instance->follow_by_ms) {
         finish_follow(instance, false, text);
         return;
@@ -938,6 +944,14 @@ static void on_follow_answer(void *arg, const struct pg_reply *reply)
     }
 }
 
+static void ask_follow(struct instance *instance)
+{
+    static const struct pg_statement statement = {"failover_follow", follow_sql};
+    const char *params[] = {instance->conf.conninfo, base_of(instance->include_file)};
+    struct pg_call call = {&statement, params, 2};
+    pg_call(instance->follow_session, &call, 1, PROBE_MS, on_follow_answer, instance);
+}
+
 static void on_follow_open(void *arg, const struct pg_reply *reply)
 {
     struct instance *instance = arg;
@@ -945,19 +959,26 @@ static void on_follow_open(void *arg, const struct pg_reply *reply)
         look_again(instance, reply->text);
         return;
     }
-    const char *parameters[] = {instance->conf.conninfo, base_of(instance->include_file)};
-    pg_query_params(instance->follow_session, follow_sql, 2, parameters, PROBE_MS, on_follow_answer,
-                    instance);
+    ask_follow(instance);
 }
 
 static void on_follow_lost(void *arg, const char *text)
 {
-    look_again(arg, text);
+    (void)text;
+    close_follow_session(arg); /* it was idle: the next look opens another */
 }
 
+/*
+ * One session for all looks of an order, opened after its SIGHUP was sent: the postmaster passes a
+ * SIGHUP on only when it has read the file itself, so what this session shows is the postmaster's.
+ */
 static void follow_now(void *arg)
 {
     struct instance *instance = arg;
+    if (instance->follow_session != NULL) {
+        ask_follow(instance);
+        return;
+    }
     struct pg_target target = target_of(instance);
     target.dbname = "postgres";
     instance->follow_session =
@@ -1053,7 +1074,7 @@ static void on_sync_write(void *arg, enum sync_file file)
     } else {
         compose(instance, file == SYNC_FILE_NOBODY ? GUARD_SYNC_NOBODY_NAMES : NULL, text);
     }
-    if (instance->job == NULL && strcmp(text, instance->on_disk) == 0) {
+    if (instance->job == NULL && !instance->reload_wanted && strcmp(text, instance->on_disk) == 0) {
         sync_written(instance->sync, true, "");
         return;
     }

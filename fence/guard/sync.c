@@ -1,7 +1,8 @@
 /*
  * The happy path: [nobody is written; looks until no walsender has a place;] the target is written;
- * looks until a new session shows it; [two checkpoints;] a commit is acknowledged at an LSN; looks
- * until each walsender goes by the target and enough standbys hold that LSN; done.
+ * a session that was opened after that looks until it shows it; [two checkpoints;] a commit is
+ * acknowledged at an LSN; looks until each walsender goes by the target and enough standbys hold
+ * that LSN; done.
  *
  * Failures: the file cannot be written; a session cannot be opened, or breaks (looked again, until
  * the step's time is over); another place overrides the setting; a walsender keeps its place though
@@ -126,8 +127,10 @@ static void go(struct sync *sync, enum sync_step step, uint64_t within_ms)
     snprintf(sync->why, sizeof sync->why, "PostgreSQL does not answer");
 }
 
+/* Ends the session, which may show what it read before. */
 static void write_file(struct sync *sync, enum sync_step step, enum sync_file file)
 {
+    drop_session(sync);
     sync->step = step;
     sync->params.write(sync->params.arg, file);
 }
@@ -136,7 +139,9 @@ static void write_file(struct sync *sync, enum sync_step step, enum sync_file fi
 
 static void look_again(struct sync *sync)
 {
-    drop_session(sync);
+    if (sync->session != NULL && !pg_usable(sync->session)) {
+        drop_session(sync);
+    }
     if (clock_now_ms() < sync->until_ms) {
         timer_start(sync->timer, LOOK_AGAIN_MS);
     } else if (sync->step == SYNC_EMPTYING) {
@@ -145,8 +150,6 @@ static void look_again(struct sync *sync)
         finish(sync, sync->overridden ? SYNC_OVERRIDDEN : SYNC_UNKNOWN, sync->why);
     }
 }
-
-static void open_session(struct sync *sync, const char *name, pg_reply_fn opened);
 
 static void on_committed(void *arg, const struct pg_reply *reply)
 {
@@ -160,7 +163,7 @@ static void on_committed(void *arg, const struct pg_reply *reply)
         finish(sync, SYNC_UNKNOWN, "the commit's answer has not the form that was asked for");
     } else {
         go(sync, SYNC_PROVING, PROVEN_MS);
-        look_again(sync);
+        look(sync);
     }
 }
 
@@ -191,20 +194,6 @@ static void on_checkpoint(void *arg, const struct pg_reply *reply)
     }
 }
 
-static void on_proof_opened(void *arg, const struct pg_reply *reply)
-{
-    struct sync *sync = arg;
-    if (reply->outcome != PG_DONE) {
-        finish(sync, SYNC_UNKNOWN, reply->text);
-    } else if (sync->order.barrier) {
-        sync->step = SYNC_CHECKPOINT;
-        sync->checkpoints = 0;
-        checkpoint(sync);
-    } else {
-        begin_commit(sync);
-    }
-}
-
 /* The target is shown. */
 static void go_on(struct sync *sync)
 {
@@ -212,11 +201,13 @@ static void go_on(struct sync *sync)
     sync->order.barrier = sync->order.barrier && somebody;
     if (!sync->order.barrier && !sync->order.proof) {
         finish(sync, SYNC_DONE, "");
-        return;
+    } else if (sync->order.barrier) {
+        sync->step = SYNC_CHECKPOINT;
+        sync->checkpoints = 0;
+        checkpoint(sync);
+    } else {
+        begin_commit(sync);
     }
-    sync->step = SYNC_COMMITTING;
-    drop_session(sync);
-    open_session(sync, PROOF_NAME, on_proof_opened);
 }
 
 /* Something else is shown. Nobody else's setting is fought with. */
@@ -279,7 +270,6 @@ static void judge_rows(struct sync *sync, const PGresult *result)
         snprintf(sync->why, sizeof sync->why, "%s", why);
         look_again(sync);
     } else if (sync->step == SYNC_EMPTYING) {
-        drop_session(sync);
         write_file(sync, SYNC_WRITING, SYNC_FILE_TARGET);
     } else if (sync->step == SYNC_SHOWING) {
         sync->params.complain(sync->params.arg, "");
@@ -310,7 +300,15 @@ static void on_look(void *arg, const struct pg_reply *reply)
     }
 }
 
-static void on_look_opened(void *arg, const struct pg_reply *reply)
+static void ask(struct sync *sync)
+{
+    static const struct pg_statement statement = {"failover_look", look_sql};
+    const char *params[] = {base_of(sync->params.include_file), PROOF_NAME};
+    struct pg_call call = {&statement, params, 2};
+    pg_call(sync->session, &call, 1, LOOK_WITHIN_MS, on_look, sync);
+}
+
+static void on_opened(void *arg, const struct pg_reply *reply)
 {
     struct sync *sync = arg;
     if (reply->outcome != PG_DONE) {
@@ -318,32 +316,30 @@ static void on_look_opened(void *arg, const struct pg_reply *reply)
         look_again(sync);
         return;
     }
-    const char *parameters[] = {base_of(sync->params.include_file), PROOF_NAME};
-    pg_query_params(sync->session, look_sql, 2, parameters, LOOK_WITHIN_MS, on_look, sync);
+    ask(sync);
 }
 
+/* While it was idle: the next look opens another. */
 static void on_lost(void *arg, const char *text)
 {
     struct sync *sync = arg;
     snprintf(sync->why, sizeof sync->why, "%s", text);
-    if (sync->step == SYNC_COMMITTING || sync->step == SYNC_CHECKPOINT) {
-        finish(sync, SYNC_UNKNOWN, sync->why);
-    } else {
-        look_again(sync);
-    }
+    drop_session(sync);
 }
 
-static void open_session(struct sync *sync, const char *name, pg_reply_fn opened)
-{
-    struct pg_target target = sync->target;
-    target.application_name = name;
-    sync->session = pg_open(sync->loop, &target, LOOK_WITHIN_MS, opened, on_lost, sync);
-}
-
-/* Always a new session: one that is held takes the setting up when it pleases. */
+/*
+ * A session is opened after the file was written and the postmaster told, and is kept as long as
+ * that file is: the postmaster passes a SIGHUP on only when it has read the file itself, so what
+ * such a session shows is what every new one gets. An older one takes a setting up when it pleases.
+ */
 static void look(struct sync *sync)
 {
-    open_session(sync, "failover-guard", on_look_opened);
+    if (sync->session != NULL) {
+        ask(sync);
+    } else {
+        sync->session =
+            pg_open(sync->loop, &sync->target, LOOK_WITHIN_MS, on_opened, on_lost, sync);
+    }
 }
 
 static void on_timer(void *arg)
@@ -418,6 +414,7 @@ struct sync *sync_new(struct loop *loop, const struct sync_params *params)
     sync->target = params->target;
     sync->options = postgres_options(1000, "-c synchronous_commit=on");
     sync->target.options = sync->options;
+    sync->target.application_name = PROOF_NAME;
     sync->timer = timer_new(loop, on_timer, sync);
     return sync;
 }
