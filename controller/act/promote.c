@@ -1,7 +1,8 @@
 /*
- * The happy path: the session is open; promote_go() reads the server's clock; the caller says it
- * may act; the conditional statement goes out and answers "promoted"; heartbeat writes are refused
- * as read-only until one is accepted; timeline, system id and LSN are read back; done.
+ * The happy path: the session is opened and rehearses the statement, so that it is parsed, planned
+ * and its catalogs are read when it counts; promote_go() reads the server's clock; the caller says
+ * it may act; the conditional statement goes out and answers "promoted"; heartbeat writes are
+ * refused as read-only until one is accepted; timeline, system id and LSN are read back; done.
  *
  * What can go wrong: before the statement is sent (no session, no clock, too late, no longer
  * leader) nothing was asked for: REFUSED. The statement answers which condition failed: REFUSED, or
@@ -21,10 +22,11 @@
 #include "controller/cluster/lsn.h"
 #include "probes/postgres_words.h"
 
-#define OPEN_WITHIN_MS  2000
-#define OPEN_AGAIN_MS   100
-#define LOCK_TIMEOUT_MS 500
-#define POLL_PAUSE_MS   5 /* with the write's own round trip below PROMOTE_POLL_MS */
+#define OPEN_WITHIN_MS     2000
+#define OPEN_AGAIN_MS      100
+#define REHEARSE_WITHIN_MS 1000
+#define LOCK_TIMEOUT_MS    500
+#define POLL_PAUSE_MS      5 /* with the write's own round trip below PROMOTE_POLL_MS */
 
 const char *const promote_outcome_names[] = {"done", "already", "refused", "unknown", NULL};
 
@@ -47,6 +49,7 @@ struct promote {
     struct timer *poll_timer;
     char last_text[ERR_TEXT_MAX]; /* why there is no session, or why the latest write failed */
     enum promote_state state;
+    bool rehearsing; /* the session is busy with that */
     bool already;
     struct promote_order order;
     uint64_t began_ms;
@@ -68,6 +71,8 @@ static const char promote_sql[] =
     " WHEN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint >= $3::bigint THEN 'late'"
     " WHEN pg_promote(false) THEN 'promoted'"
     " ELSE 'failed' END";
+
+static const struct pg_statement promote_statement = {"failover_promote", promote_sql};
 
 static const char became_sql[] =
     "SELECT (SELECT system_identifier FROM pg_control_system())," POSTGRES_PRIMARY_TIMELINE
@@ -100,6 +105,7 @@ static void drop_session(struct promote *promote, const char *text)
     snprintf(promote->last_text, sizeof promote->last_text, "%s", text);
     pg_close(promote->session);
     promote->session = NULL;
+    promote->rehearsing = false;
     timer_start(promote->open_timer, OPEN_AGAIN_MS);
 }
 
@@ -267,8 +273,8 @@ static void send_order(struct promote *promote, uint64_t server_us)
     const char *params[] = {system_id, timeline, until_us, life};
     promote->state = PROMOTE_ASKED;
     timer_start(promote->deadline_timer, left_ms(order->deadline_ms));
-    pg_query_params(promote->session, promote_sql, 4, params, within_ms(promote), on_answer,
-                    promote);
+    struct pg_call call = {&promote_statement, params, 4};
+    pg_call(promote->session, &call, 1, within_ms(promote), on_answer, promote);
 }
 
 static void on_clock(void *arg, const struct pg_reply *reply)
@@ -310,6 +316,40 @@ static void on_deadline(void *arg)
     }
 }
 
+/* Whatever it said: an order that came meanwhile goes on. */
+static void on_rehearsed(void *arg, const struct pg_reply *reply)
+{
+    struct promote *promote = arg;
+    promote->rehearsing = false;
+    if (broken(reply)) {
+        drop_session(promote, reply->text);
+    } else if (promote->state == PROMOTE_WAITING) {
+        read_clock(promote);
+    }
+}
+
+/* A standby refuses the write. To a primary none is sent: it may wait for ever for a standby. */
+static void on_order_rehearsed(void *arg, const struct pg_reply *reply)
+{
+    struct promote *promote = arg;
+    if (!has_row(reply, 3) || strcmp(PQgetvalue(reply->results[0], 0, 2), "already") == 0) {
+        on_rehearsed(promote, reply);
+        return;
+    }
+    const char *params[] = {promote->controller};
+    struct pg_call call = {&postgres_write, params, 1};
+    pg_call(promote->session, &call, 1, REHEARSE_WITHIN_MS, on_rehearsed, promote);
+}
+
+/* The order for a system that is none (0), at a time that is over (1970): it promotes nothing. */
+static void rehearse(struct promote *promote)
+{
+    const char *params[] = {"0", "0", "0", "0"};
+    struct pg_call call = {&promote_statement, params, 4};
+    promote->rehearsing = true;
+    pg_call(promote->session, &call, 1, REHEARSE_WITHIN_MS, on_order_rehearsed, promote);
+}
+
 static void on_opened(void *arg, const struct pg_reply *reply)
 {
     struct promote *promote = arg;
@@ -318,9 +358,7 @@ static void on_opened(void *arg, const struct pg_reply *reply)
         return;
     }
     promote->last_text[0] = '\0';
-    if (promote->state == PROMOTE_WAITING) {
-        read_clock(promote);
-    }
+    rehearse(promote);
 }
 
 static void open_session(void *arg)
@@ -374,7 +412,7 @@ struct promote *promote_new(struct loop *loop, const struct pg_target *target,
 
 bool promote_ready(const struct promote *promote)
 {
-    return promote->session != NULL && pg_usable(promote->session);
+    return promote->session != NULL && pg_usable(promote->session) && !promote->rehearsing;
 }
 
 void promote_go(struct promote *promote, const struct promote_order *order)

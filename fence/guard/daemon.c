@@ -14,6 +14,8 @@
 
 #define SAVE_AGAIN_MS 500
 #define ARM_AGAIN_MS  1000
+#define FEEDS_MIN     4 /* of the watchdog in one period, and at most so many: */
+#define FEEDS_MAX     16
 #define LOOK_MS       1000
 #define LOOK_HURRY_MS 25
 
@@ -309,6 +311,12 @@ static uint64_t look_interval_ms(const struct guard_core *core)
     return core->counts && half_ms > LOOK_HURRY_MS && half_ms < LOOK_MS ? half_ms : LOOK_MS;
 }
 
+/* The primary gives way: perhaps to this one. */
+static bool is_revoked(const struct guard_core *core)
+{
+    return core->permit.known && !core->permit.granted;
+}
+
 static void step(struct guard_run *run, const struct guard_event *event)
 {
     struct guard_daemon *d = run->daemon;
@@ -318,8 +326,9 @@ static void step(struct guard_run *run, const struct guard_event *event)
         carry_out(run, &d->effects.items[i]);
     }
     instance_look_every(run->instance, look_interval_ms(core));
-    instance_prepare(run->instance, core->state == DUTY_PROMOTING ||
-                                        (core->state == DUTY_STANDBY && guard_holds(core)));
+    instance_prepare(run->instance,
+                     core->state == DUTY_PROMOTING ||
+                         (core->state == DUTY_STANDBY && (guard_holds(core) || is_revoked(core))));
 }
 
 /* ---- the watchdog ---- */
@@ -373,7 +382,10 @@ static void look_after_watchdog(struct guard_daemon *d)
         tell_watchdog(d);
     }
     bool was = watchdog_is_armed(&d->watchdog);
-    watchdog_feed(&d->watchdog, may_feed, d);
+    if (!armed || now_ms >= d->fed_ms + d->watchdog.period_ms / FEEDS_MAX) {
+        d->fed_ms = now_ms;
+        watchdog_feed(&d->watchdog, may_feed, d);
+    }
     if (was && !watchdog_is_armed(&d->watchdog)) {
         log_line(LOG_LEVEL_ERROR, "the watchdog is gone", NULL);
         tell_watchdog(d);
@@ -400,7 +412,7 @@ static void arm_tick(struct guard_daemon *d, uint64_t now_ms)
         at_ms = report_ms < at_ms ? report_ms : at_ms;
     }
     if (watchdog_is_armed(&d->watchdog)) {
-        uint64_t feed_ms = now_ms + d->watchdog.period_ms / 4;
+        uint64_t feed_ms = d->fed_ms + d->watchdog.period_ms / FEEDS_MIN;
         at_ms = feed_ms < at_ms ? feed_ms : at_ms;
     } else if (d->arm_again_ms > now_ms && d->arm_again_ms < at_ms) {
         at_ms = d->arm_again_ms;
@@ -418,10 +430,13 @@ static void pump(struct guard_daemon *d)
     }
     d->pump_running = true;
     uint64_t now_ms = clock_now_ms();
+    bool changed = d->ticked || d->inbox_len > 0; /* else we only went round */
+    d->ticked = false;
     for (int i = 0; i < d->runs_len; i++) {
         if (guard_deadline_ms(&d->cores[i]) <= now_ms) {
             struct guard_event tick = guard_event_of(GUARD_EV_TICK);
             step(&d->runs[i], &tick);
+            changed = true;
         }
     }
     look_after_watchdog(d);
@@ -433,7 +448,9 @@ static void pump(struct guard_daemon *d)
         look_after_watchdog(d); /* armed before what the next event may allow */
     }
     for (int i = 0; i < d->runs_len; i++) {
-        guard_report_changes(&d->runs[i]);
+        if (changed) {
+            guard_report_changes(&d->runs[i]);
+        }
         if (now_ms >= d->runs[i].reported_ms + GUARD_REPORT_MS) {
             if (d->cores[i].state == DUTY_DOWN) {
                 instance_rest(d->runs[i].instance); /* whoever took the signal away meanwhile */
@@ -458,7 +475,8 @@ static void on_check(uv_check_t *handle)
 
 static void on_tick(void *arg)
 {
-    (void)arg; /* the pump runs in this turn of the loop */
+    struct guard_daemon *d = arg;
+    d->ticked = true; /* the pump runs in this turn of the loop */
 }
 
 /* ---- its life ---- */

@@ -74,9 +74,11 @@ struct guard_run { /* of one instance */
     int64_t report_revision; /* of the report's key, as last known; 0: there is none */
     bool report_again, report_repeated;
     int64_t report_floor; /* of etcd's revision, when it was sent */
-    uint64_t reported_ms;
+    uint64_t reported_ms; /* the next one GUARD_REPORT_MS later */
+    uint64_t report_sent_ms;
     uint64_t reports;
     struct guard_record reported; /* but for what changes by itself */
+    struct guard_record urgent;   /* ... and for what nobody waits for */
 };
 
 struct guard_inbox {
@@ -106,11 +108,11 @@ struct guard_daemon {
     uv_prepare_t prepare;
     uv_check_t check;
     struct timer *tick;
-    bool pump_running, stopping;
+    bool pump_running, stopping, ticked;
 
     struct watchdog watchdog;
     bool watchdog_said;
-    uint64_t arm_again_ms;
+    uint64_t arm_again_ms, fed_ms;
     uint64_t notify_ms, notified_ms; /* systemd's watchdog */
 
     struct definition *def; /* NULL: not known */

@@ -251,6 +251,7 @@ static void forget_process(struct instance *instance)
     instance->sync_file_wanted = false;
     sync_cancel(instance->sync);
     timer_stop(instance->slot_timer);
+    slots_stop(instance->slots);
     instance->fact.answered = false;
     instance->fact.role = ROLE_UNKNOWN;
     if (instance->probe != NULL) {

@@ -6,6 +6,7 @@
 
 #define REPORT_MS      2000
 #define REPORT_SOON_MS 500 /* after one without an answer */
+#define REPORT_REST_MS 50  /* between two of which the second tells nothing that is waited for */
 
 /* What PostgreSQL is, as far as it is proven. */
 static enum guard_state state_of(const struct guard_core *core)
@@ -87,6 +88,29 @@ static void fill(const struct guard_run *run, uint64_t now_ms, struct guard_reco
     record->watchdog_ms = d->watchdog.period_ms;
 }
 
+/* Both were zeroed whole before they were filled. */
+static bool differ(const struct guard_record *a, const struct guard_record *b)
+{
+    // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c)
+    return memcmp(a, b, sizeof *a) != 0;
+}
+
+/* Shown to people, or looked at by rules that have time: each report is a commit of etcd's, and in
+ * a failover several wait for theirs. */
+static void take_away_what_can_wait(struct guard_record *record)
+{
+    memset(record->held, 0, sizeof record->held);
+    memset(record->complaint, 0, sizeof record->complaint);
+    memset(record->upstream, 0, sizeof record->upstream);
+    memset(record->sync_names, 0, sizeof record->sync_names);
+    record->epoch = (struct epoch){0};
+    record->receiving = false;
+    record->clean = false;
+    record->checkpoint_lsn = 0;
+    record->checkpoint_timeline = 0;
+    record->watchdog_ms = 0;
+}
+
 void guard_report_changes(struct guard_run *run)
 {
     static struct guard_record record;
@@ -97,11 +121,17 @@ void guard_report_changes(struct guard_run *run)
     record.write_lsn = 0;
     record.receive_lsn = 0;
     record.replay_lsn = 0;
-    /* Both were zeroed whole before they were filled.
-       NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
-    if (memcmp(&record, &run->reported, sizeof record) != 0) {
-        run->reported = record;
+    if (!differ(&record, &run->reported)) {
+        return;
+    }
+    uint64_t due_ms = run->report_sent_ms + REPORT_REST_MS;
+    run->reported = record;
+    take_away_what_can_wait(&record);
+    if (differ(&record, &run->urgent) || due_ms < GUARD_REPORT_MS) {
+        run->urgent = record;
         run->reported_ms = 0;
+    } else if (due_ms - GUARD_REPORT_MS < run->reported_ms) {
+        run->reported_ms = due_ms - GUARD_REPORT_MS;
     }
 }
 
@@ -190,7 +220,7 @@ void guard_report(struct guard_run *run)
     }
     size_t len = 0;
     char *text = guard_report_text(run, &len);
-    run->reported_ms = clock_now_ms();
+    run->reported_ms = run->report_sent_ms = clock_now_ms();
     run->report_floor = run->daemon->revision_floor;
     static struct etcd_txn txn;
     memset(&txn, 0, sizeof txn);

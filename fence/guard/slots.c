@@ -6,15 +6,17 @@
 
 #include "probes/postgres_words.h"
 
-#define OPEN_MS 1000
-#define KEEP_MS 5000
-#define ASK_MS  2000
+#define OPEN_MS  1000
+#define KEEP_MS  5000
+#define LATER_MS 1000 /* in the middle of a failover others want the processor */
+#define ASK_MS   2000
 
 struct slots {
     struct loop *loop;
     struct slots_params params;
     char *options;
     struct pg_session *keeping, *asking;
+    struct timer *later;
     char wanted[INSTANCES_MAX][GUARD_SLOT_SIZE];
     int wanted_len;
     char slot[GUARD_SLOT_SIZE];
@@ -82,20 +84,32 @@ static void on_keeping_opened(void *arg, const struct pg_reply *reply)
     pg_query(slots->keeping, sql, KEEP_MS, on_kept, slots);
 }
 
-void slots_keep(struct slots *slots, const char (*standbys)[NAME_SIZE], int len)
+static void keep_now(void *arg)
 {
-    if (slots->keeping != NULL) {
+    struct slots *slots = arg;
+    if (slots->keeping != NULL) { /* it may have begun with an older list */
+        timer_start(slots->later, LATER_MS);
         return;
     }
     struct pg_target target = slots->params.target;
     target.dbname = "postgres";
     target.options = slots->options;
+    slots->keeping =
+        pg_open(slots->loop, &target, OPEN_MS, on_keeping_opened, on_keeping_lost, slots);
+}
+
+void slots_keep(struct slots *slots, const char (*standbys)[NAME_SIZE], int len)
+{
     slots->wanted_len = len < INSTANCES_MAX ? len : INSTANCES_MAX;
     for (int i = 0; i < slots->wanted_len; i++) {
         guard_slot_name(standbys[i], slots->wanted[i]);
     }
-    slots->keeping =
-        pg_open(slots->loop, &target, OPEN_MS, on_keeping_opened, on_keeping_lost, slots);
+    timer_start(slots->later, LATER_MS);
+}
+
+void slots_stop(struct slots *slots)
+{
+    timer_stop(slots->later);
 }
 
 /* ---- on a standby ---- */
@@ -159,6 +173,7 @@ struct slots *slots_new(struct loop *loop, const struct slots_params *params)
     slots->loop = loop;
     slots->params = *params;
     slots->options = postgres_options(1000, NULL);
+    slots->later = timer_new(loop, keep_now, slots);
     return slots;
 }
 
@@ -169,6 +184,7 @@ void slots_free(struct slots *slots)
     }
     pg_close(slots->keeping);
     pg_close(slots->asking);
+    timer_free(slots->later);
     free(slots->options);
     free(slots);
 }

@@ -33,8 +33,9 @@ struct slots_params {
 struct slots;
 
 struct slots *slots_new(struct loop *loop, const struct slots_params *params);
-/* Standbys by application_name. While one is under way another one is dropped. */
+/* Standbys by application_name. A second later: what led to it, a failover perhaps, comes first. */
 void slots_keep(struct slots *slots, const char (*standbys)[NAME_SIZE], int len);
+void slots_stop(struct slots *slots); /* what was still to come: the server is gone */
 /* hostaddr and port: where conninfo leads to. */
 void slots_ask(struct slots *slots, const char *hostaddr, uint16_t port, const char *conninfo,
                const char *slot);
