@@ -580,8 +580,11 @@ static int read_boot(struct guard_daemon *d, struct err *ret_err)
         return -1;
     }
     text[strcspn(text, "\n")] = '\0';
-    if (text[0] == '\0' || strlen(text) >= sizeof d->boot) {
-        return err_set(ret_err, ERR_INVALID, "%s: holds no boot id", d->local->guard.boot_id);
+    /* One that no record may hold would make every report of this guard unreadable. */
+    if (text[0] == '\0' || strlen(text) >= sizeof d->boot ||
+        text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-")] != '\0') {
+        return err_set(ret_err, ERR_INVALID, "%s: holds no boot id (a-z, 0-9, '-')",
+                       d->local->guard.boot_id);
     }
     memcpy(d->boot, text, strlen(text) + 1);
     return 0;

@@ -26,6 +26,14 @@ wait_for "the primary is up" 20 pg_ready db1 || give_up "the primary is up"
 check "the database is set up" setup_database db1
 check_soon "the standby streams" 20 streams_from db2 db1
 
+# --- a boot id that no record may hold ---------------------------------------------------------------------------
+
+echo 'Boot 1+' >"$WORLD/db1/boot"
+guard_start db1
+check_soon "a guard does not start on a boot id that would make its reports unreadable" 10 is_gone "$(guard_pid db1)"
+check "and says which file holds it" log_shows db1 "$WORLD/db1/boot: holds no boot id"
+rm "$WORLD/db1/boot"
+
 # --- before the first permit it only observes ------------------------------------------------------------------
 
 rm -f "$WORLD/db1/data/standby.signal"
