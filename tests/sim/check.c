@@ -23,10 +23,73 @@ static bool split_by_hand(void)
     return w.async && w.by_hand; /* nothing keeps one that a person promotes from acknowledging */
 }
 
+/* Its guard lives, is told, and can act. */
+static bool guard_is_well(int n)
+{
+    int proc = E_NODE + n;
+    return w.nodes[n].on && w.procs[proc].up && !is_paused(proc) && guards[n].watching &&
+           !st.down && linked_both(proc, E_ETCD) && w.slow_until[proc] <= w.now &&
+           w.slow_until[E_ETCD] <= w.now && w.nodes[n].slow_disk_until <= w.now &&
+           w.pgs[n].hung_until <= w.now && !w.pgs[n].stuck && !w.pgs[n].left &&
+           st.lose_answer[proc] == 0;
+}
+
+#define PROMPTLY (4 * SEC)
+
+/* What a guard that is well has done by now: a revoked primary is stopped, and one that nobody
+ * permitted (design §7). */
+static void guards_are_prompt(void)
+{
+    uint64_t since = w.calm_since > w.revoked_since ? w.calm_since : w.revoked_since;
+    if (w.now < since + PROMPTLY || st.permit_kv.create == 0 || w.now < w.look_again) {
+        return;
+    }
+    w.look_again = w.now + 100 * MS;
+    for (int n = 0; n < NODES; n++) {
+        bool holds = strcmp(st.permit.node, node_name(n)) == 0;
+        bool permitted = holds && st.permit.state == PERMIT_GRANTED;
+        if (!pg_works(n) || !w.pgs[n].primary || permitted || !guard_is_well(n) ||
+            w.now < w.pgs[n].started + PROMPTLY) {
+            continue;
+        }
+        broken("L1: %s runs on as a primary %s, and its guard is well", node_name(n),
+               holds ? "whose permit is revoked" : "that nobody permitted");
+    }
+}
+
+/* A watchdog is for a guard that does not run, or that cannot end a process. */
+void check_watchdog(int n)
+{
+    if (guard_is_well(n) && w.now > w.calm_since + PROMPTLY) {
+        broken("L8: the watchdog resets %s, whose guard is well", node_name(n));
+    }
+}
+
+/* L5, as far as it goes without rejoining: standbys follow, proxies agree. */
+void check_converged(void)
+{
+    int holder = node_of(st.permit.node);
+    for (int n = 0; n < NODES && holder >= 0 && !w.by_hand; n++) {
+        bool follows = guards[n].core.state == DUTY_STANDBY && pg_works(n) &&
+                       strcmp(guards[n].core.durable.upstream, node_name(holder)) == 0;
+        bool could = pg_has(holder, w.pgs[n].line, w.pgs[n].lsn);
+        if (n != holder && follows && could && w.pgs[n].from != holder &&
+            w.now > w.pgs[n].started + PROMPTLY) {
+            broken("L5: %s is well, and does not follow %s", node_name(n), node_name(holder));
+        }
+    }
+    for (int p = 0; p < PROXIES && st.permit.state == PERMIT_GRANTED; p++) {
+        if (w.proxies[p].open != holder) {
+            broken("L5: %s sends traffic to another than the permit's holder", def.proxies[p].name);
+        }
+    }
+}
+
 /* S1: never two that could both acknowledge. */
 void check_event(void)
 {
     int first = NOBODY;
+    guards_are_prompt();
     for (int i = 0; i < NODES; i++) {
         if (!w.pgs[i].primary || w.pgs[i].state != PG_UP) {
             continue;
@@ -75,12 +138,17 @@ void check_ack(uint32_t line, uint64_t lsn, bool waited)
     }
 }
 
-/* S3, S7 and S2 on the truth, when an instance has become a primary. */
+/* S6, S7, S3 and S2 on the truth, when an instance has become a primary. */
 void check_promoted(int i, uint32_t old_line, bool by_hand)
 {
     if (by_hand) {
         return;
     }
+    uint64_t epoch = guards[i].core.permit.epoch.counter;
+    if (epoch <= w.promoted_epoch) {
+        broken("S6: a second promotion under epoch %llu", (unsigned long long)epoch);
+    }
+    w.promoted_epoch = epoch;
     if (old_line != w.recorded_line) {
         broken("S7: %s does not continue the recorded history", node_name(i));
     }
@@ -97,7 +165,7 @@ void check_promoted(int i, uint32_t old_line, bool by_hand)
     }
 }
 
-/* S6: under one epoch an instance is made a primary once. */
+/* S9: it acts on what the permit names. */
 void check_grant(int i)
 {
     const struct guard_permit *permit = &guards[i].core.permit;
@@ -208,6 +276,7 @@ void check_permit_write(const struct permit_record *value)
     int i = node_of(value->node);
     if (i >= 0 && value->state == PERMIT_REVOKED) {
         st.revoked_at[i] = st.revision;
+        w.revoked_since = w.now;
     } else if (i >= 0) {
         check_granted(i);
         st.held[i] = true;
@@ -273,7 +342,7 @@ void check_report(int node, const struct guard_record *said)
     if (target.said && !pg->waits) {
         broken("S13: the guard of %s reports that commits wait, and they do not", node_name(node));
     }
-    for (int s = 0; s < NODES; s++) { /* one without a place acknowledges nothing */
+    for (int s = 0; s < NODES && target.said; s++) { /* one without a place acknowledges nothing */
         const struct walsender *sender = &pg->senders[s];
         if (sender->there && !names_same(&sender->by, &target) &&
             names_place(&sender->by, s) != 0 && sender->flush != 0) {

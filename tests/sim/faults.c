@@ -21,6 +21,9 @@
 const char *const fault_names[] = {FAULT_LIST(X) NULL};
 #undef X
 
+struct point_seen points_seen[POINTS_SEEN_MAX];
+int points_seen_len;
+
 /* ---- what happens ---- */
 
 static int holder(void)
@@ -232,6 +235,7 @@ static void strike(struct fault *f)
         return;
     }
     f->done = true;
+    w.calm_since = w.now;
     trace("FAULT %s %d %d for %.3f", fault_names[f->kind], f->a, f->b, (double)f->dur / 1e6);
     w.struck |= UINT64_C(1) << f->kind;
     begin(f);
@@ -248,6 +252,7 @@ void fault_on_due(const struct ev *ev)
 void fault_on_ends(const struct ev *ev)
 {
     if (!w.faults_over) {
+        w.calm_since = w.now;
         trace("FAULT %s ends", fault_names[plan.faults[ev->a].kind]);
         end(&plan.faults[ev->a]);
     }
@@ -258,6 +263,10 @@ void faults_point(enum point of, int proc)
     (void)proc;
     if (w.sim_phase != PHASE_FAULTS) {
         return;
+    }
+    if (points_seen_len < POINTS_SEEN_MAX) {
+        points_seen[points_seen_len++] =
+            (struct point_seen){(int)of, (int)w.point_count[of], w.now - w.phase_since};
     }
     for (int i = 0; i < plan.len; i++) {
         struct fault *f = &plan.faults[i];
@@ -278,6 +287,7 @@ void faults_start(void)
         clock_rate(p, plan.ppm[p]);
     }
     memset(w.point_count, 0, sizeof w.point_count);
+    points_seen_len = 0;
     for (int i = 0; i < plan.len; i++) {
         plan.faults[i].done = false;
         if (plan.faults[i].point < 0) {
@@ -299,6 +309,7 @@ static void heal_end(int end_)
 
 static void heal_proc(int proc)
 {
+    queue_hurry(w.procs[proc].paused_until);
     w.procs[proc].paused_until = w.now;
     w.stall_until[proc] = 0;
     st.lose_answer[proc] = 0;
@@ -312,6 +323,7 @@ static void heal_node(int n)
     w.pgs[n].left = false;
     w.pgs[n].lag_until = 0;
     w.pgs[n].replay_until = 0;
+    queue_hurry(w.pgs[n].hung_until);
     w.pgs[n].hung_until = w.pgs[n].hung_until > w.now ? w.now : w.pgs[n].hung_until;
     for (int s = 0; s < NODES; s++) {
         w.pgs[n].senders[s].stuck = false;
@@ -343,6 +355,7 @@ void faults_heal_core(void)
     int8_t cut[ENDS][ENDS];
     memcpy(cut, w.cut, sizeof cut);
     w.faults_over = true;
+    w.calm_since = w.now;
     heal_store();
     heal_proc(plan.core);
     heal_end(plan.core);
@@ -360,6 +373,16 @@ void faults_heal_core(void)
         w.cut[E_NODE + victim][end_] = cut[E_NODE + victim][end_];
         w.cut[end_][E_NODE + victim] = cut[end_][E_NODE + victim];
     }
+    bool reached = false; /* by a controller: then that its traffic is cut off is no failure */
+    for (int c = 0; c < CTLS; c++) {
+        reached = reached || (w.procs[c].up && linked_both(c, E_NODE + victim));
+    }
+    if (reached) {
+        for (int end_ = E_PROXY; end_ < ENDS; end_++) {
+            w.cut[E_NODE + victim][end_] = 0;
+            w.cut[end_][E_NODE + victim] = 0;
+        }
+    }
     if (!serves && w.pgs[victim].hung_until > w.now) {
         w.pgs[victim].hung_until = w.now + 3600 * SEC;
     }
@@ -374,6 +397,7 @@ void faults_heal_core(void)
 void faults_heal_all(void)
 {
     w.faults_over = true;
+    w.calm_since = w.now;
     trace("HEALED: everything");
     heal_store();
     for (int end_ = 0; end_ < ENDS; end_++) {

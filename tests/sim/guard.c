@@ -1376,6 +1376,9 @@ static void carry_out(int n, const struct guard_effect *effect)
     case GUARD_DO_START_STANDBY: {
         bool known = conf_of_standby(n, effect->upstream, effect->closed, &conf);
         start(n, false, known ? &conf : NULL);
+        if (!known) {
+            emit_text(n, GUARD_EV_UNFOLLOWED, "the definition is not known");
+        }
         point(POINT_START, proc);
         break;
     }

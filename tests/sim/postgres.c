@@ -375,7 +375,14 @@ void pg_on_ends(const struct ev *ev)
         }
         for (int s = 0; s < NODES && pg->primary; s++) {
             if (pg->senders[s].there && !linked_both(E_NODE + ev->a, E_NODE + s)) {
-                return; /* it waits, until it is hurried */
+                if (ev->tries == 50) {
+                    break; /* wal_sender_timeout */
+                }
+                struct ev later = *ev; /* it waits for that, or until it is hurried */
+                later.tries++;
+                later.at = w.now + 200 * MS;
+                push(&later);
+                return;
             }
         }
         if (pg->primary) {

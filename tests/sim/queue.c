@@ -19,9 +19,6 @@ struct schedule plan;
 struct definition def;
 bool tracing;
 
-#define X(id, fn) #id + 3,
-const char *const ev_names[] = {EVENT_LIST(X) NULL};
-#undef X
 #define X(id, name) name,
 const char *const point_names[] = {POINT_LIST(X) NULL};
 #undef X
@@ -210,6 +207,27 @@ static struct ev pop(void)
     return first;
 }
 
+static void sift_up(int i)
+{
+    struct ev ev = queue[i];
+    while (i > 0 && before(&ev, &queue[(i - 1) / 4])) {
+        queue[i] = queue[(i - 1) / 4];
+        i = (i - 1) / 4;
+    }
+    queue[i] = ev;
+}
+
+void queue_hurry(uint64_t until)
+{
+    for (int i = 0; i < w.queue_len && until > w.now; i++) {
+        if (queue[i].at ==
+            until) { /* earlier than all but what is due now: no child is before it */
+            queue[i].at = w.now;
+            sift_up(i);
+        }
+    }
+}
+
 bool is_paused(int proc)
 {
     return w.procs[proc].paused_until > w.now;
@@ -339,6 +357,9 @@ static uint64_t delay_of(int from, int to)
     uint64_t us = rnd_in(RNG_NET, 200, 1500);
     if (w.slow_until[from] > w.now || w.slow_until[to] > w.now) {
         us += rnd_in(RNG_NET, 20 * MS, 900 * MS);
+    }
+    while (w.loss_percent > 0 && chance(RNG_NET, w.loss_percent)) {
+        us += 200 * MS; /* lost, and sent again */
     }
     return us;
 }

@@ -7,12 +7,24 @@
  * of such lines sim --shrink N | --shrink-plan 'LINE'   fewer and shorter faults that still break
  * the same rule
  *
+ *
+ * The program of the mutants knows besides:
+ *
+ *   sim-mutants --off RULE ...   all of the above without that rule
+ *   sim-mutants --mutants N [PREFIX]  each rule left out in its turn, for N seeds at most: who
+ * notices?
+ *
  * The exit status is 1 if an oracle was broken.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/sim/sim.h"
 
@@ -185,6 +197,233 @@ static bool run_file(const char *path)
     return good;
 }
 
+/* ---- every single fault at every point of a failover ---- */
+
+static const char *const singles[] = {
+    "leader-crash 0 0 for 0.3", "leader-crash 0 0 for 9",   "leader-pause 0 0 for 2.5",
+    "leader-pause 0 0 for 12",  "guard-crash -1 0 for 0.3", "guard-crash -1 0 for 20",
+    "guard-crash -2 0 for 0.3", "guard-pause -1 0 for 3",   "guard-pause -1 0 for 15",
+    "guard-pause -2 0 for 15",  "pg-crash -1 0 for 0",      "pg-crash -2 0 for 0",
+    "pg-hang -1 0 for 4",       "pg-hang -2 0 for 4",       "pg-hang -1 0 for 30",
+    "pg-stuck -1 0 for 20",     "pg-shutdown -1 0 for 0",   "node-off -1 0 for 40",
+    "node-off -2 0 for 40",     "node-reset -1 0 for 0.5",  "part -1 0 for 15",
+    "part -1 1 for 15",         "part -1 2 for 15",         "part -2 0 for 15",
+    "part 0 0 for 15",          "part 5 0 for 4",           "store-down 0 0 for 3",
+    "store-down 0 0 for 20",    "store-loses 0 1 for 0",    "store-loses 2 1 for 0",
+    "store-loses 3 1 for 0",    "store-loses 4 1 for 0",    "lease-early 0 0 for 0",
+    "store-restart 0 0 for 0",  "proxy-forgets 0 0 for 0",  "proxy-silent 0 0 for 20",
+    "lag -2 0 for 10",          "slow-disk -1 0 for 10",    "slow-disk -2 0 for 10",
+    "watch-stalls 3 0 for 6",   "wall-jump 0 3600 for 0",   "pg-promote -2 0 for 0"};
+
+/* The failover of a variant, from what ends its primary to a moment after the switch. */
+static bool run_singles_of(int variant, const char *end, unsigned part, unsigned parts)
+{
+    static struct point_seen all[POINTS_SEEN_MAX];
+    char text[512];
+    int failed = 0, runs = 0, len = 0;
+    const char *faults = strncmp(end, "pg-crash", 8) == 0 ? "9" : "20";
+    snprintf(text, sizeof text, "%s core=0 faults=%s seed=7 ppm=0,0,0,0,0; 0.5 %s",
+             variant_names[variant], faults, end);
+    if (!plan_read(text, &plan) || !world_run()) {
+        printf("FAILED %s %s: %s\n", variant_names[variant], end, w.broken);
+        return false;
+    }
+    uint64_t until = 0;
+    for (int i = 0; i < points_seen_len; i++) {
+        bool begins = points_seen[i].point == POINT_PROMOTED || points_seen[i].point == POINT_START;
+        if (begins && points_seen[i].at > 500 * MS && until == 0) {
+            until = points_seen[i].at + 400 * MS;
+        }
+    }
+    for (int i = 0; i < points_seen_len; i++) {
+        if (points_seen[i].at >= 500 * MS && points_seen[i].at < until) {
+            all[len++] = points_seen[i];
+        }
+    }
+    for (int i = 0; i < len; i++) {
+        for (size_t f = 0; f < sizeof singles / sizeof singles[0]; f++) {
+            if ((unsigned)(i + (int)f) % parts != part) {
+                continue;
+            }
+            snprintf(text, sizeof text,
+                     "%s core=0 faults=%s seed=7 ppm=0,0,0,0,0; 0.5 %s; @%s#%d+0 %s",
+                     variant_names[variant], faults, end, point_names[all[i].point], all[i].nth,
+                     singles[f]);
+            runs++;
+            if (!plan_read(text, &plan) || !world_run()) {
+                failed++;
+                tell(false);
+            }
+        }
+    }
+    printf("%s every point of %s after %s: %d points, %d kinds, %d schedules, %d broken\n",
+           failed == 0 && len > 0 ? "ok" : "FAILED", variant_names[variant], end, len,
+           (int)(sizeof singles / sizeof singles[0]), runs, failed);
+    return failed == 0 && len > 0;
+}
+
+static bool run_singles(unsigned part, unsigned parts)
+{
+    bool good = true;
+    for (int v = 0; v < VARIANTS; v++) {
+        good = run_singles_of(v, "pg-crash -1 0 for 0", part, parts) && good;
+        good = run_singles_of(v, "node-off -1 0 for 60", part, parts) && good;
+    }
+    return good;
+}
+
+/* L7: in so many hours of lost packets and stalls of a second at most nothing is failed over. */
+static bool run_calm(uint64_t hours)
+{
+    uint64_t minutes = 0, failed = 0;
+    for (uint64_t seed = 1; minutes < hours * 60; seed++, minutes += 10) {
+        static const enum fault_kind kinds[] = {FAULT_PG_HANG, FAULT_GUARD_PAUSE, FAULT_CTL_PAUSE,
+                                                FAULT_LEADER_PAUSE, FAULT_SLOW};
+        queue_reset(seed);
+        memset(&plan, 0, sizeof plan);
+        plan.seed = (int64_t)seed;
+        plan.variant = (int)(seed % 3) == 2 ? 4 : (int)(seed % 3);
+        plan.faults_us = 600 * SEC;
+        for (plan.len = 0; plan.len < FAULTS_MAX; plan.len++) {
+            plan.faults[plan.len] = (struct fault){.kind = kinds[rnd_in(RNG_PLAN, 0, 5)],
+                                                   .point = -1,
+                                                   .at = rnd_in(RNG_PLAN, 0, 590 * SEC),
+                                                   .a = (int)rnd_in(RNG_PLAN, 0, 3),
+                                                   .dur = rnd_in(RNG_PLAN, 50 * MS, 1000 * MS)};
+        }
+        plan.loss_percent = 10;
+        if (!world_run() || w.promotions > 0) {
+            failed++;
+            printf("FAILED L7: calm seed %llu: %d promotions %s\n", (unsigned long long)seed,
+                   w.promotions, w.broken);
+        }
+    }
+    printf("%s %llu hours of lost packets and short stalls: %llu false failovers\n",
+           failed == 0 ? "ok" : "FAILED", (unsigned long long)hours, (unsigned long long)failed);
+    return failed == 0;
+}
+
+static void print_hashes(uint64_t from, uint64_t to)
+{
+    for (uint64_t seed = from; seed <= to; seed++) {
+        of_seed(seed);
+        world_run();
+        printf("%llu %016llx\n", (unsigned long long)seed, (unsigned long long)w.hash);
+    }
+}
+
+/* ---- mutants ---- */
+
+#ifdef FAILOVER_RULES_OFF
+
+#define MUTANT_S     60  /* of CPU: one that runs for ever is ended */
+#define NEVER_COUNTS 400 /* seeds: a rule that has not counted by then is of no use to try */
+
+struct verdict { /* of one, in memory that its process shares */
+    bool warm, counted;
+    uint64_t seed; /* that noticed */
+    double took_s;
+    char text[sizeof w.broken];
+};
+
+static void try_mutant(const char *id, uint64_t seeds, struct verdict *ret)
+{
+    double began = cpu_s();
+    struct rlimit most = {.rlim_cur = MUTANT_S, .rlim_max = MUTANT_S + 5};
+    setrlimit(RLIMIT_CPU, &most);
+    rule_off_set(id);
+    if (freopen("/dev/null", "w", stderr) == NULL) {
+        _exit(2);
+    }
+    world_warm_all();
+    ret->warm = true;
+    for (uint64_t seed = 1; seed <= seeds && ret->seed == 0; seed++) {
+        snprintf(ret->text, sizeof ret->text, "an assertion, by seed %llu",
+                 (unsigned long long)seed);
+        of_seed(seed);
+        if (!world_run()) {
+            ret->seed = seed;
+            snprintf(ret->text, sizeof ret->text, "%s", w.broken);
+        }
+        ret->took_s = cpu_s() - began;
+        ret->counted = rule_off_counted;
+        if (seed == NEVER_COUNTS && !rule_off_counted) {
+            break;
+        }
+    }
+    _exit(0);
+}
+
+static bool run_mutant(const char *id, uint64_t seeds)
+{
+    int status = 0;
+    struct verdict *verdict =
+        mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (verdict == MAP_FAILED) {
+        abort();
+    }
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        try_mutant(id, seeds, verdict);
+    }
+    waitpid(child, &status, 0);
+    bool asserted = WIFSIGNALED(status) && verdict->warm;
+    if (asserted && WTERMSIG(status) == SIGXCPU) {
+        snprintf(verdict->text, sizeof verdict->text, "it runs for ever");
+    }
+    if (!verdict->warm) {
+        printf("warm-up    %-18s the cluster does not come to rest without it\n", id);
+    } else if (asserted || verdict->seed != 0) {
+        printf("killed     %-18s seed %-6llu %5.1f s  %.100s\n", id,
+               (unsigned long long)verdict->seed, verdict->took_s, verdict->text);
+    } else {
+        printf("survived   %-18s %5.1f s%s\n", id, verdict->took_s,
+               verdict->counted ? "" : "  it never would have counted");
+    }
+    bool killed = asserted || verdict->seed != 0;
+    munmap(verdict, sizeof *verdict);
+    return killed;
+}
+
+static void run_mutants(uint64_t seeds, const char *prefix)
+{
+    static const char *const others[] = {"stall",
+                                         "blind",
+                                         "witness",
+                                         "paused",
+                                         "candidate-timeline",
+                                         "candidate-entries",
+                                         "candidate-loss",
+                                         "resign",
+                                         "budget",
+                                         "automatic",
+                                         "candidate",
+                                         "setup",
+                                         NULL};
+    int killed = 0, all = 0;
+    const char *ids[256];
+    for (int i = 0; i < core_rules_len(); i++) {
+        ids[all++] = core_rule(i).id;
+    }
+    for (int i = 0; i < guard_rules_len(); i++) {
+        ids[all++] = guard_rule(i).id;
+    }
+    for (int i = 0; others[i] != NULL; i++) {
+        ids[all++] = others[i];
+    }
+    int tried = 0;
+    for (int i = 0; i < all; i++) {
+        if (strncmp(ids[i], prefix, strlen(prefix)) == 0) {
+            tried++;
+            killed += run_mutant(ids[i], seeds);
+        }
+    }
+    printf("%d of %d mutants are killed\n", killed, tried);
+}
+
+#endif
+
 int main(int argc, char **argv)
 {
     bool twice = false, good = true;
@@ -193,6 +432,17 @@ int main(int argc, char **argv)
         twice = twice || strcmp(argv[i], "--twice") == 0;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
+#ifdef FAILOVER_RULES_OFF
+    if (argc >= 3 && strcmp(argv[1], "--mutants") == 0) {
+        run_mutants(strtoull(argv[2], NULL, 10), argc > 3 ? argv[3] : "");
+        return 0;
+    }
+    if (argc > 2 && strcmp(argv[1], "--off") == 0) {
+        rule_off_set(argv[2]);
+        argv += 2;
+        argc -= 2;
+    }
+#endif
     world_warm_all();
     for (int i = 1; i < argc; i++) {
         unsigned long long from, to;
@@ -203,6 +453,14 @@ int main(int argc, char **argv)
         } else if (i + 1 < argc && strcmp(argv[i], "--seeds") == 0 &&
                    sscanf(argv[++i], "%llu-%llu", &from, &to) == 2) {
             good = run_seeds(from, to, twice) && good;
+        } else if (i + 1 < argc && strcmp(argv[i], "--calm") == 0) {
+            good = run_calm(strtoull(argv[++i], NULL, 10)) && good;
+        } else if (i + 1 < argc && strcmp(argv[i], "--hashes") == 0 &&
+                   sscanf(argv[++i], "%llu-%llu", &from, &to) == 2) {
+            print_hashes(from, to);
+        } else if (i + 1 < argc && strcmp(argv[i], "--singles") == 0 &&
+                   sscanf(argv[++i], "%llu/%llu", &from, &to) == 2 && from < to) {
+            good = run_singles((unsigned)from, (unsigned)to) && good;
         } else if (i + 1 < argc && strcmp(argv[i], "--plan") == 0) {
             good = plan_read(argv[++i], &plan) && world_run() && good;
             tell(w.broken[0] == '\0');

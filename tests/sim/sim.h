@@ -158,7 +158,6 @@ enum ev_kind {
 #undef X
         EV_KINDS
 };
-extern const char *const ev_names[];
 #define X(id, fn) void fn(const struct ev *ev);
 EVENT_LIST(X)
 #undef X
@@ -530,6 +529,7 @@ struct schedule {
     int32_t ppm[PROCS];
     uint64_t faults_us; /* the phase's length */
     int core;           /* the controller of the core that is healed */
+    unsigned loss_percent;
     int len;
     struct fault faults[FAULTS_MAX];
 };
@@ -571,12 +571,16 @@ struct world {
     uint64_t last_ack, last_routed_ack; /* true time */
     uint32_t recorded_line;             /* of the recorded primary */
     int promotions;
+    uint64_t promoted_epoch; /* the latest under which a guard did it */
+    unsigned loss_percent;
     bool loss_accepted, by_hand, lease_early, wall_jumped, faults_over;
     bool paused_by_person;
     int requests;
     uint64_t point_count[POINTS];
     uint64_t points_all;
-    uint64_t struck;  /* bits of kinds */
+    uint64_t struck;     /* bits of kinds */
+    uint64_t calm_since; /* nothing has begun, ended or been healed since */
+    uint64_t revoked_since, look_again;
     int victim;       /* that the healed core goes on without; NOBODY */
     uint64_t back_us; /* how long the healed core took */
     char ending[96];  /* how the schedule ended, in words */
@@ -600,6 +604,8 @@ enum rng_of { RNG_NET, RNG_PLAN, RNG_WORK, RNG_MODEL };
 /* queue.c */
 void queue_reset(uint64_t seed);
 void push(const struct ev *ev);
+/* What waits for that moment, since its process stands still until then, is due now. */
+void queue_hurry(uint64_t until);
 bool run_one(uint64_t until); /* false: nothing is due until then, or the world is broken */
 /* In that time of the true clock, or at a time of a process's own clock; of its present life. */
 void after(int proc, enum ev_kind kind, uint64_t us, const struct ev *ev);
@@ -732,9 +738,20 @@ void faults_heal_core(void);
 void faults_heal_all(void);
 void plan_print(const struct schedule *of, char *ret_text, size_t size);
 bool plan_read(const char *text, struct schedule *ret);
+/* The points of the phase that has just been run, in their order. */
+#define POINTS_SEEN_MAX 4096
+struct point_seen {
+    int point, nth;
+    uint64_t at; /* since the faults began */
+};
+extern struct point_seen points_seen[POINTS_SEEN_MAX];
+extern int points_seen_len;
 
 /* check.c */
 void check_event(void);
+/* Nothing has happened for so long that what is well must have done its part. */
+void check_converged(void);
+void check_watchdog(int node);
 void check_release(int i, uint64_t lsn);
 void check_ack(uint32_t line, uint64_t lsn, bool waited);
 void check_promoted(int i, uint32_t old_line, bool by_hand);
@@ -745,6 +762,10 @@ void check_permit_write(const struct permit_record *value);
 void check_group_write(const struct group_record *before, const struct group_record *after);
 void check_report(int node, const struct guard_record *said);
 void check_proxy(int proxy, int before);
+
+/* rule_off.c, in the program of the mutants */
+void rule_off_set(const char *id);
+extern bool rule_off_counted; /* it would have counted, and was left out */
 
 /* world.c */
 #define VARIANTS 6

@@ -60,6 +60,7 @@ void node_on_watchdog(const struct ev *ev)
         return;
     }
     trace("the watchdog resets %s", node_name(ev->a));
+    check_watchdog(ev->a);
     node_power(ev->a, false);
     after(NOBODY, EV_NODE_ON, rnd_in(RNG_MODEL, 5 * SEC, 20 * SEC), &(struct ev){.a = ev->a});
 }

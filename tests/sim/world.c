@@ -15,8 +15,8 @@
 
 #include "tests/sim/sim.h"
 
-#define CORE_LIMIT (60 * SEC)
-#define ALL_LIMIT  (60 * SEC)
+/* A promotion that is under way is waited for so long, and its candidate's permit ends then. */
+#define PROMOTION_US (48 * SEC)
 
 const char *const variant_names[] = {"strict", "sync", "async", "fast", "power", "both", NULL};
 enum { V_STRICT, V_SYNC, V_ASYNC, V_FAST, V_POWER, V_BOTH };
@@ -257,10 +257,18 @@ static uint64_t bound_us(void)
     return ms * MS;
 }
 
+static int holder_of_permit(void)
+{
+    return st.permit.node[1] - '1';
+}
+
 static void liveness(void)
 {
     uint64_t healed = w.now;
-    uint64_t limit = bound_us();
+    const struct move_record *move = store_move();
+    uint64_t epoch = st.permit.epoch.counter;
+    bool promoting = move != NULL && move->candidate[0] != '\0' && move->phase <= PHASE_PROMOTE;
+    uint64_t limit = bound_us() + (promoting ? PROMOTION_US : 0);
     while (w.broken[0] == '\0' && w.now < healed + limit && !served_since(healed + 200 * MS)) {
         if (!run_one(healed + limit)) {
             break;
@@ -271,20 +279,39 @@ static void liveness(void)
         return;
     }
     const char *waits = waits_for_person(ctl_leading());
-    if (waits[0] == '\0') {
-        int c = ctl_leading();
-        snprintf(w.ending, sizeof w.ending, "core not back: %s, permit %s %.10s, guard %s",
-                 c >= 0 ? db_state_names[ctls[c].core.databases[0].state] : "no leader",
-                 st.permit.state == PERMIT_GRANTED ? "granted" : "revoked", st.permit.node,
-                 duty_names[guards[st.permit.node[1] - '1'].core.state]);
-    } else {
+    int c = ctl_leading();
+    const char *state = c >= 0 ? db_state_names[ctls[c].core.databases[0].state] : "no leader";
+    bool without = w.victim >= 0 && strcmp(st.permit.node, node_name(w.victim)) == 0;
+    if (waits[0] != '\0') {
         snprintf(w.ending, sizeof w.ending, "core: %s", waits);
+    } else if (w.pgs[holder_of_permit()].primary && pg_works(holder_of_permit()) &&
+               !pg_can_ack(holder_of_permit())) {
+        snprintf(w.ending, sizeof w.ending, "core: commits wait for a standby: %s", state);
+    } else if (promoting && without) {
+        /* Asked five times, half a minute each, before a person is called. */
+        snprintf(w.ending, sizeof w.ending, "core: the candidate's guard is silent: %s", state);
+    } else if (without && st.permit.epoch.counter > epoch) {
+        /* Its guard answers, and nobody else reaches it. */
+        snprintf(w.ending, sizeof w.ending, "core: started again where nobody is served: %s",
+                 state);
+    } else {
+        broken(
+            "L1: the core is well for %.0f s, nobody is served and no person is called: %s, permit "
+            "%s %.10s, its guard %s",
+            (double)limit / 1e6, state,
+            st.permit.state == PERMIT_GRANTED ? "granted to" : "revoked from", st.permit.node,
+            duty_names[guards[st.permit.node[1] - '1'].core.state]);
     }
 }
 
 static void converge(void)
 {
-    run_for(20 * SEC);
+    run_for(8 * SEC);
+    if (served_since(w.now - 3 * SEC) && !st.group.moving) {
+        check_converged();
+        return;
+    }
+    run_for(12 * SEC);
     for (int tries = 0; tries < 2 && w.broken[0] == '\0' && !served_since(w.now - 3 * SEC);
          tries++) {
         if (st.group.paused) {
@@ -301,6 +328,13 @@ static void converge(void)
     char held[GUARD_TEXT_SIZE] = "";
     int n = st.permit.node[1] - '1';
     snprintf(held, sizeof held, "%s", guard_held(&guards[n].core));
+    /* A candidate that does not promote itself is asked five times, half a minute each, before a
+     * person is called. */
+    bool asked = c >= 0 && ctls[c].core.databases[0].promote_tries > 0;
+    if (waits[0] == '\0' && !asked) {
+        broken("L8: everything is well, nobody is served and no person is called: %s",
+               c >= 0 ? db_state_names[ctls[c].core.databases[0].state] : "no leader");
+    }
     snprintf(w.ending, sizeof w.ending, "end: %s%s; %s %.10s; %s %.40s",
              c >= 0 ? db_state_names[ctls[c].core.databases[0].state] : "no leader",
              waits[0] != '\0' ? ", person called" : "",
@@ -315,6 +349,7 @@ bool world_run(void)
     w.hash = 1;
     w.events = 0;
     w.victim = NOBODY;
+    w.loss_percent = plan.loss_percent;
     w.phase_since = w.now;
     ctls[0].called = 0;
     ctls[1].called = 0;
