@@ -216,6 +216,11 @@ void check_wishes(int c, const struct effect *effect)
         int open = effect->routes.wishes[i].open;
         bool right = open < 0 || (st.permit_kv.create != 0 && st.permit.state == PERMIT_GRANTED &&
                                   strcmp(st.permit.node, node_name(open)) == 0);
+        bool recorded = open < 0 || (st.group.databases_len > 0 &&
+                                     strcmp(st.group.databases[0].primary, node_name(open)) == 0);
+        if (!recorded && store_has_leader(c)) {
+            broken("S10: traffic is sent to %s, which no record names", node_name(open));
+        }
         if (!right && store_has_leader(c)) {
             broken("S10: traffic is sent to %s, which has no permit", node_name(open));
         }
