@@ -5,7 +5,8 @@
  * "<milliseconds> <controller> <point>", so that one run tells all the points there are. A point is
  * armed by a file DIR/armed/<point>: who passes it moves the file to DIR/hit and kills itself with
  * SIGKILL, so that one armed point kills one process, whoever comes first; with SIGSTOP, if the
- * file says "stop".
+ * file says "stop". If it says "follower" or "both" and process ids, those that are not its own are
+ * killed at that moment, and it goes on, or dies with them.
  *
  * Names: "save.before payments:revoking" tells the database, and what of it is being recorded;
  * "save.before idle" is a write without a move. "effect.begun fence pay-east.power",
@@ -53,16 +54,40 @@ static void write_down(const char *dir, const char *controller, const char *poin
     close(fd);
 }
 
-static bool says_stop(const char *path)
+/* Kills those whose process ids follow, but not itself. */
+static void kill_others(char *ids)
 {
-    char word[8] = "";
+    char *rest = ids;
+    for (char *end = NULL;; rest = end) {
+        long pid = strtol(rest, &end, 10);
+        if (end == rest) {
+            return;
+        }
+        if (pid > 1 && pid != getpid()) {
+            kill((pid_t)pid, SIGKILL);
+        }
+    }
+}
+
+static void obey(const char *path)
+{
+    char word[64] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd >= 0 ? read(fd, word, sizeof word - 1) : -1;
     if (len < 0) {
         abort();
     }
     close(fd);
-    return strncmp(word, "stop", 4) == 0;
+    if (strncmp(word, "follower", 8) == 0) {
+        kill_others(word + 8);
+    } else if (strncmp(word, "stop", 4) == 0) {
+        kill(getpid(), SIGSTOP); /* it goes on from here */
+    } else {
+        if (strncmp(word, "both", 4) == 0) {
+            kill_others(word + 4);
+        }
+        kill(getpid(), SIGKILL);
+    }
 }
 
 static void pass(const struct daemon *d, const char *where, const char *what)
@@ -79,7 +104,7 @@ static void pass(const struct daemon *d, const char *where, const char *what)
     snprintf(armed, sizeof armed, "%.200s/armed/%.200s", dir, point);
     snprintf(hit, sizeof hit, "%.200s/hit/%.200s", dir, point);
     if (rename(armed, hit) == 0) {
-        kill(getpid(), says_stop(hit) ? SIGSTOP : SIGKILL); /* stopped, it goes on from here */
+        obey(hit);
     }
 }
 

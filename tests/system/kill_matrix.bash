@@ -8,9 +8,14 @@
 # up, are found on the way and get their turn: there the leader dies at the one point, its successor at the other, and
 # after 3 s the first returns alone. The matrix is complete when every point that anybody ever passed was hit.
 #
+# ROLES says who dies: leader, as above; follower: the other controller, at the moment when the leader passes the point, and
+# the leader must finish alone; both: both at that moment, and after 3 s one of them returns alone, the former leader for
+# one point and the former follower for the next. Of points that only a successor passes there are no such: by then
+# one of the two is dead anyway.
+#
 # A worker keeps one world, and puts it back for each point: data directories from a copy, no key in etcd but the
 # definition, controllers new. Several workers share the list. Needs KINDS (of SHOP_KINDS), MEMBERS (of etcd), PROXIES,
-# SERVICES (yes or no), WORKERS.
+# SERVICES (yes or no), WORKERS, ROLES (leader alone).
 # shellcheck source=tests/system/sandbox.bash
 . "$(dirname "${BASH_SOURCE[0]}")/sandbox.bash"
 . "$HERE/deploy/sandbox/lib.sh"
@@ -20,14 +25,16 @@ SHOP_PROFILE=fast
 RETURNS_AFTER_S=3
 TRIES=3 # for a point that a run happened not to pass
 CONTROLLERS=(ops1 ops2)
+[[ -n ${ROLES[*]:-} ]] || ROLES=(leader)
 CHAIN_OF_DEATHS=(revoking proving granting recording verifying closing)
 
 # --- the list, shared by the workers: a directory ---------------------------------------------------------------------
 
-# MATRIX/known/<point>, MATRIX/covered/<point>, MATRIX/order (lines), MATRIX/todo/<number> (points, a line each)
+# MATRIX/known/<point>, MATRIX/covered/<role>/<point>, MATRIX/order and MATRIX/first (lines: all points, and those that the
+# first leader passes), MATRIX/todo/<number> (try, role, points, a line each)
 
 # Put a chain of points on the list: the first is hit by the leader, each next one by the successor.
-enqueue() { # TRY POINT...
+enqueue() { # TRY ROLE POINT...
     local file
     file=$(mktemp "$MATRIX/new.XXXXXX")
     printf '%s\n' "$@" >"$file"
@@ -35,22 +42,25 @@ enqueue() { # TRY POINT...
 }
 
 learn() { # POINT [CHAIN BEFORE IT...]: true if it was not known
-    local point=$1
+    local point=$1 role
     mkdir "$MATRIX/known/$point" 2>/dev/null || return 1
     shift
     echo "$point" >>"$MATRIX/order"
-    enqueue 1 "$@" "$point"
+    (($#)) || echo "$point" >>"$MATRIX/first"
+    for role in "${ROLES[@]}"; do
+        [[ $role != leader ]] && (($#)) || enqueue 1 "$role" "$@" "$point"
+    done
 }
 
-# Take the next chain from the list: TRY and CHAIN. False when all is done; waits while others may still add some.
+# Take the next chain from the list: TRY, ROLE and CHAIN. False when all is done; waits while others may still add some.
 take_next() {
     local file
     while :; do
         for file in "$MATRIX"/todo/*; do
             if mv "$file" "$MATRIX/busy/$WORKER" 2>/dev/null; then
                 mapfile -t CHAIN <"$MATRIX/busy/$WORKER"
-                TRY=${CHAIN[0]}
-                CHAIN=("${CHAIN[@]:1}")
+                TRY=${CHAIN[0]} ROLE=${CHAIN[1]}
+                CHAIN=("${CHAIN[@]:2}")
                 return 0
             fi
         done
@@ -344,13 +354,39 @@ resumed_ms() { # POINT
         !died && name == point { died = id; at = ms }' "$WORLD/fail/passed"
 }
 
+# What an armed point does: nothing said is the death of who passes it.
+what_happens() { # ROLE
+    [[ $1 == leader ]] || printf '%s %s %s' "$1" "$(host_pid ops1 failoverd)" "$(host_pid ops2 failoverd)"
+}
+
+# Those that are dead by now, besides those that are known to be; a follower or both at once.
+find_victims() {
+    local host
+    for host in "${CONTROLLERS[@]}"; do
+        [[ " ${VICTIMS[*]} " == *" $host "* ]] && continue
+        wait_for "the end of $host's children" 1 is_dead "$host" 2>/dev/null && VICTIMS+=("$host")
+    done
+}
+
+# Of two that died one returns; whoever died first, or, when they died together, one for one point, one for the next.
+one_returns() { # POINT
+    if [[ $ROLE == both ]] && (($(cksum <<<"$1" | cut -d' ' -f1) % 2)); then
+        VICTIMS=("${VICTIMS[1]}" "${VICTIMS[0]}")
+    fi
+    sleep "$RETURNS_AFTER_S"
+    start_controller "${VICTIMS[0]}"
+    RETURNED=${VICTIMS[0]}
+    VICTIMS=("${VICTIMS[@]:1}")
+}
+
 # Arm the chain, strike, and see that what is left of the controllers completes the failover. Sets VICTIMS, and
 # MISSED to the point that was not passed. False when the failover did not complete.
-one_failover() { # POINT...
-    local point host waited look
-    VICTIMS=() MISSED=''
+one_failover() { # ROLE POINT...
+    local point waited look role=$1
+    shift
+    VICTIMS=() MISSED='' RETURNED=''
     for point; do
-        : >"$WORLD/fail/armed/$point"
+        what_happens "$role" >"$WORLD/fail/armed/$point"
     done
     strike
     for point; do
@@ -367,15 +403,8 @@ one_failover() { # POINT...
             rm -f "$WORLD"/fail/armed/*
             break
         fi
-        for host in "${CONTROLLERS[@]}"; do
-            [[ " ${VICTIMS[*]} " == *" $host "* ]] && continue
-            wait_for "the end of $host's children" 1 is_dead "$host" 2>/dev/null && VICTIMS+=("$host")
-        done
-        if ((${#VICTIMS[@]} == ${#CONTROLLERS[@]})); then
-            sleep "$RETURNS_AFTER_S"
-            start_controller "${VICTIMS[0]}"
-            VICTIMS=("${VICTIMS[@]:1}")
-        fi
+        find_victims
+        ((${#VICTIMS[@]} < ${#CONTROLLERS[@]})) || one_returns "$point"
     done
     wait_for "the failover is complete" 40 is_complete
 }
@@ -492,7 +521,7 @@ points_passed() { # FROM-LINE: the names, once each, in their order
 enumerate() {
     local wrong point
     reset_world || return 1
-    one_failover || return 1
+    one_failover leader || return 1
     wrong=$(look_afterwards)
     [[ -z $wrong ]] || {
         failed "a failover of which nobody dies"
@@ -507,7 +536,7 @@ enumerate() {
     done < <(points_passed "$(($(<"$WORLD/fail/struck") + 1))" | grep -vxFf "$MATRIX/ordinary")
     echo "a failover passes $(wc -l <"$MATRIX/order") points"
     # Down the chain (A5): each record of a move costs the life of whoever wrote it.
-    enqueue 1 "${CHAIN_OF_DEATHS[@]/#/save.after ${SHOP_DATABASE[${KINDS[0]}]}:}"
+    [[ " ${ROLES[*]} " != *" leader "* ]] || enqueue 1 leader "${CHAIN_OF_DEATHS[@]/#/save.after ${SHOP_DATABASE[${KINDS[0]}]}:}"
 }
 
 # The points that were passed after the last death, and that nobody knew.
@@ -519,9 +548,26 @@ learn_more() { # CHAIN...
     done < <(points_passed "$((line + 1))" | grep -vxFf "$MATRIX/ordinary")
 }
 
+# Who must die of a point: the leader that passes it lives on when it is its follower's.
+as_many_died() {
+    case $ROLE in
+    follower) ((${#VICTIMS[@]} == 1)) && ! is_dead "$(leader_that_passed "${CHAIN[0]}")" ;;
+    both) ((${#VICTIMS[@]} == 1)) && [[ -n $RETURNED ]] ;;
+    *) ((${#VICTIMS[@]} > 0)) ;;
+    esac
+}
+
+leader_that_passed() { # POINT
+    awk -v point="$1" '{ id = $2; name = $0; sub(/^[^ ]+ [^ ]+ /, "", name) } name == point { print id; exit }' "$WORLD/fail/passed"
+}
+
 one_chain() { # CHAIN...
-    local last=${*: -1} wrong sentence='' began
-    sentence="killed at $1"
+    local last=${*: -1} wrong='' sentence='' resumed began
+    case $ROLE in
+    leader) sentence="killed at $1" ;;
+    follower) sentence="its follower killed at $1" ;;
+    both) sentence="both killed at $1" ;;
+    esac
     (($# == 1)) || sentence+=$(printf ', then at %s' "${@:2}")
     reset_world || {
         failed "$sentence: the world could not be put back"
@@ -529,7 +575,7 @@ one_chain() { # CHAIN...
         return
     }
     began=$(now_ms)
-    if ! one_failover "$@"; then
+    if ! one_failover "$ROLE" "$@"; then
         failed "$sentence"
         tell_trouble "the failover did not complete: $(head -c 1500 "$WORLD/group.json")"
         return
@@ -537,22 +583,24 @@ one_chain() { # CHAIN...
     if [[ -n $MISSED ]]; then
         echo "not passed this time: $MISSED ($sentence, try $TRY)"
         if ((TRY < TRIES)); then
-            enqueue $((TRY + 1)) "$@"
+            enqueue $((TRY + 1)) "$ROLE" "$@"
         else
             failed "$sentence: not passed in $TRIES tries"
         fi
         return
     fi
     took=$(($(now_ms) - began))
-    learn_more "$@"
-    wrong=$(look_afterwards)
+    as_many_died || wrong="dead: ${VICTIMS[*]:-nobody}"
+    [[ $ROLE != leader ]] || learn_more "$@"
+    [[ -n $wrong ]] || wrong=$(look_afterwards)
     if [[ -n $wrong ]]; then
         failed "$sentence"
         tell_trouble "$wrong"
     else
-        ok "$sentence (resumed $(resumed_ms "$last") ms after it, all complete $took ms after the strike)"
+        resumed=$(resumed_ms "$last") # nothing, if nobody else went on
+        ok "$sentence (${resumed:+resumed $resumed ms after it, }all complete $took ms after the strike)"
     fi
-    mkdir -p "$MATRIX/covered/$last"
+    mkdir -p "$MATRIX/covered/$ROLE/$last"
 }
 
 worker() {
@@ -614,8 +662,24 @@ nothing_is_forgotten() { # ORDER ORDINARY
     return "$status"
 }
 
+count_role() { # DIRECTORY ROLE
+    local point known=0 covered=0 list=$1/first
+    [[ $2 != leader ]] || list=$1/order
+    while read -r point; do
+        known=$((known + 1))
+        if [[ -d "$1/covered/$2/$point" ]]; then
+            covered=$((covered + 1))
+            echo "    covered    $2: $point"
+        else
+            echo "    NOT COVERED $2: $point"
+        fi
+    done <"$list"
+    echo "$2: covered $covered of $known points, $((known ? covered * 100 / known : 0)) %"
+    check "$2: every point that was ever passed is covered, and there are at least 20" test "$covered" -eq "$known" -a "$known" -ge 20
+}
+
 kill_matrix() { # SCRIPT [--worker DIRECTORY NUMBER]
-    local script=$1 number point known covered workers=() home
+    local script=$1 number role workers=() home
     if [[ ${2:-} == --worker ]]; then
         rm -rf "$TMP" # the parent's is used
         MATRIX=$3 WORKER=$4
@@ -625,7 +689,7 @@ kill_matrix() { # SCRIPT [--worker DIRECTORY NUMBER]
     home=$(matrix_home)
     chmod 755 "$home"
     mkdir "$home"/{known,covered,todo,busy}
-    : >"$home/order"
+    : >"$home/order" && : >"$home/first"
     # shellcheck disable=SC2064
     trap "trap '' INT TERM HUP; kill \$(jobs -p) 2>/dev/null; wait; rm -rf '$home' '$TMP'" EXIT
     for ((number = 1; number <= WORKERS; number++)); do
@@ -635,18 +699,10 @@ kill_matrix() { # SCRIPT [--worker DIRECTORY NUMBER]
     for number in "${workers[@]}"; do
         wait "$number" || failures=$((failures + 1))
     done
-    known=$(wc -l <"$home/order") covered=0
-    while read -r point; do
-        if [[ -d "$home/covered/$point" ]]; then
-            covered=$((covered + 1))
-            echo "    covered    $point"
-        else
-            echo "    NOT COVERED $point"
-        fi
-    done <"$home/order"
-    echo "covered $covered of $known points"
     touch "$home/ordinary"
     check "every state that waits for a record, and every kind of effect, has its points" nothing_is_forgotten "$home/order" "$home/ordinary"
-    check "every point that was ever passed is covered, and there are at least 20" test "$covered" -eq "$known" -a "$known" -ge 20
+    for role in "${ROLES[@]}"; do
+        count_role "$home" "$role"
+    done
     exit $((failures > 0))
 }
