@@ -736,5 +736,5 @@ chaos() {
             [[ $KEEP_GOING == yes ]] || break
         fi
     done
-    chaos_ends $((CASES_BAD > 0))
+    chaos_ends $((CASES_BAD > 0 || CASES_OK == 0))
 }
