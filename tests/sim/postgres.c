@@ -337,9 +337,6 @@ static void ended(int i, bool clean)
     if (pg->state == PG_DOWN) {
         return;
     }
-    if (pg->primary) {
-        pg->control = clean ? GUARD_CONTROL_PRIMARY_CLEAN : GUARD_CONTROL_PRIMARY_CRASH;
-    }
     pg->checkpoint = pg->lsn;
     pg->state = PG_DOWN;
     pg->primary = false;
@@ -357,6 +354,17 @@ static void ended(int i, bool clean)
         }
         ctl_news_of(i);
         point(POINT_GONE, E_NODE + i);
+    }
+}
+
+/* Of a shutdown, before its walsenders have sent it: what is killed from then on has ended cleanly,
+ * by its control file. */
+static void write_last_checkpoint(int i)
+{
+    struct pg *pg = &w.pgs[i];
+    if (pg->primary && pg->control != GUARD_CONTROL_PRIMARY_CLEAN) {
+        pg_append(i, 120);
+        pg->control = GUARD_CONTROL_PRIMARY_CLEAN;
     }
 }
 
@@ -378,6 +386,7 @@ void pg_on_ends(const struct ev *ev)
                 if (ev->tries == 50) {
                     break; /* wal_sender_timeout */
                 }
+                write_last_checkpoint(ev->a);
                 struct ev later = *ev; /* it waits for that, or until it is hurried */
                 later.tries++;
                 later.at = w.now + 200 * MS;
@@ -385,9 +394,7 @@ void pg_on_ends(const struct ev *ev)
                 return;
             }
         }
-        if (pg->primary) {
-            pg_append(ev->a, 120);
-        }
+        write_last_checkpoint(ev->a);
     }
     ended(ev->a, ev->b == 0);
 }
@@ -517,6 +524,34 @@ uint64_t pg_append(int i, uint64_t bytes)
     return pg->lsn;
 }
 
+/* Its standby's end of the connection has been closed: by a process, not by a machine that is off.
+ */
+static bool is_closed(int i, int by)
+{
+    const struct pg *standby = &w.pgs[by];
+    bool other =
+        standby->from >= 0 && (standby->from != i || standby->conn != w.pgs[i].senders[by].conn);
+    return w.nodes[by].on && linked_both(E_NODE + i, E_NODE + by) &&
+           (standby->state == PG_DOWN || standby->primary || standby->upstream != i || other);
+}
+
+static void look_at_senders(int i)
+{
+    struct pg *pg = &w.pgs[i];
+    for (int s = 0; s < NODES; s++) {
+        struct walsender *sender = &pg->senders[s];
+        if (!sender->there || sender->stuck) {
+            continue;
+        }
+        if (is_closed(i, s)) {
+            memset(sender, 0, sizeof *sender);
+        } else if (w.pgs[s].from == i && w.pgs[s].conn == sender->conn &&
+                   w.now > w.pgs[s].heard + RECEIVER_MS * MS / 2) {
+            send_wal(i, s); /* a standby that hears nothing asks, and both have news of the other */
+        }
+    }
+}
+
 void pg_on_connect(const struct ev *ev)
 {
     int i = ev->a;
@@ -526,6 +561,7 @@ void pg_on_connect(const struct ev *ev)
     }
     after(NOBODY, EV_PG_CONNECT, CONNECT_MS * MS, ev);
     if (pg->primary) {
+        look_at_senders(i);
         for (int s = 0; s < NODES; s++) { /* what was lost on the way is sent again */
             bool behind = pg->senders[s].there && pg->senders[s].flush < pg->lsn;
             if (behind && linked_both(E_NODE + i, E_NODE + s)) {

@@ -210,13 +210,18 @@ static void lease_due(int c, uint64_t until)
                       .a = c});
 }
 
+static void end_leader(void)
+{
+    st.leader.create = 0;
+    trace("etcd: nobody leads");
+    tell_ctls(WATCH_LEADER, 0, st.revision, 0);
+}
+
 void store_leader_gone(void)
 {
     if (st.leader.create != 0) {
-        st.leader.create = 0;
         st.revision++;
-        trace("etcd: nobody leads");
-        tell_ctls(WATCH_LEADER, 0, st.revision, 0);
+        end_leader();
     }
 }
 
@@ -226,15 +231,20 @@ void store_on_lease(const struct ev *ev)
     if (st.down) {
         return;
     }
-    if (st.lease_until[c] != 0 && st.lease_until[c] <= w.now) {
+    bool ends = st.lease_until[c] != 0 && st.lease_until[c] <= w.now;
+    bool leader_ends = st.leader.create != 0 && st.leader_of == c && st.leader_until <= w.now;
+    bool view_ends = ends && st.view_kv[c].create != 0;
+    st.revision += view_ends || leader_ends ? 1 : 0; /* one for all the keys that stand on it */
+    if (ends) {
         st.lease_until[c] = 0;
-        st.revision++;
-        st.view_kv[c] = (struct kv){0, st.revision};
         trace("etcd: the lease of c%d ends", c + 1);
+    }
+    if (view_ends) {
+        st.view_kv[c] = (struct kv){0, st.revision};
         tell_view(c, NOBODY);
     }
-    if (st.leader.create != 0 && st.leader_of == c && st.leader_until <= w.now) {
-        store_leader_gone();
+    if (leader_ends) {
+        end_leader();
     }
 }
 
