@@ -75,7 +75,6 @@ void trace(const char *format, ...)
     printf("[%9.4f] ", (double)(int64_t)(w.now - w.phase_since) / 1e6);
     va_list args;
     va_start(args, format);
-    /* The analyzer loses sight of va_start above. NOLINTNEXTLINE(clang-analyzer-valist.*) */
     vprintf(format, args);
     va_end(args);
     printf("\n");
@@ -88,7 +87,6 @@ void broken(const char *format, ...)
     }
     va_list args;
     va_start(args, format);
-    /* The analyzer loses sight of va_start above. NOLINTNEXTLINE(clang-analyzer-valist.*) */
     vsnprintf(w.broken, sizeof w.broken, format, args);
     va_end(args);
     trace("BROKEN %s", w.broken);
