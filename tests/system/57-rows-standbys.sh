@@ -33,11 +33,19 @@ permits_were() { # "STATE COUNTER NODE"...
     [[ $seen == "$(printf '%s\n' "$@")" ]]
 }
 
+# A promotion of it takes as long as it takes. Stopped while it replays, it would not be at rest, and the other chosen.
+stop_its_startup() { # NODE
+    pg_signal "$1" STOP startup
+    [[ $(pg_sql "$1" postgres "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'") == RecoveryWalStream ]] && return
+    pg_signal "$1" CONT startup
+    return 1
+}
+
 row_F5_F8() {
     MOVED=yes
     check_soon "F8: of two standbys that have the same WAL both controllers name the one of higher priority" 15 \
         eval 'candidate_is ops1 "$FURTHER" && candidate_is ops2 "$FURTHER"'
-    pg_signal "$FURTHER" STOP startup # a promotion that takes as long as it takes
+    check_soon "F5: its startup process stands still, waiting for WAL" 10 stop_its_startup "$FURTHER"
     pg_kill "$OLD"
     check_soon "F5: it is asked to promote, and has no outcome" 20 phase_is promote
     check "F8: it is the one that was chosen" record_shows "[.workflow.moves[0].candidate] == [\"$FURTHER\"]"
