@@ -270,6 +270,7 @@ static enum taken take(struct pg_session *session)
     }
     if (preparing != NULL && PQresultStatus(result) == PGRES_COMMAND_OK) {
         PQclear(result);
+        session->parts[session->parts_at] = NULL; /* once, however often a server says so */
         session->prepared[session->prepared_len++] = preparing;
         return TAKEN_ONE;
     }

@@ -229,8 +229,8 @@ static void start_standby(struct guard_run *run, const char *upstream, bool clos
     bool known = standby_conf(run, upstream, closed, &conf);
     instance_start(run->instance, false, known ? &conf : NULL);
     if (!known) {
-        no_such_upstream(
-            run); /* its file may name another, or nobody: it is written once it can be */
+        /* Its file may name another, or nobody: it is written once it can be. */
+        no_such_upstream(run);
     }
 }
 
