@@ -7,22 +7,30 @@ static uint64_t later(uint64_t a_ms, uint64_t b_ms)
     return a_ms > b_ms ? a_ms : b_ms;
 }
 
-/* xorshift64*: small, good enough to spread, and the same everywhere. */
-static uint64_t draw(struct probe_schedule *schedule)
+/* The finalizer of splitmix64: small, good enough to spread, and the same everywhere. */
+static uint64_t mix(uint64_t x)
 {
-    uint64_t x = schedule->random;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    schedule->random = x;
-    return x * 0x2545f4914f6cdd1dull;
+    x += 0x9e3779b97f4a7c15ull;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
 }
 
-/* within ±10 % */
-static uint64_t spread(struct probe_schedule *schedule, uint64_t ms)
+/* The n-th point in time that all schedules of this seed share: an interval after the one before,
+ * within a tenth. */
+static uint64_t point_ms(const struct probe_schedule *schedule, uint64_t n)
 {
-    uint64_t tenth = ms / 10;
-    return ms - tenth + (draw(schedule) >> 32) % (2 * tenth + 1);
+    uint64_t tenth = schedule->interval_ms / 10;
+    return n * schedule->interval_ms + mix(schedule->seed) % schedule->interval_ms +
+           mix(schedule->seed ^ mix(n)) % (tenth + 1);
+}
+
+static uint64_t first_point_ms(const struct probe_schedule *schedule, uint64_t from_ms)
+{
+    uint64_t n = from_ms / schedule->interval_ms;
+    for (n = n > 2 ? n - 2 : 0; point_ms(schedule, n) < from_ms; n++) {
+    }
+    return point_ms(schedule, n);
 }
 
 static uint64_t suspect_interval_ms(const struct probe_schedule *schedule)
@@ -32,14 +40,16 @@ static uint64_t suspect_interval_ms(const struct probe_schedule *schedule)
     return ms < schedule->interval_ms ? ms : schedule->interval_ms;
 }
 
-/* When the next probe is due, counted from the latest start; never closer to it than the gap. */
-static uint64_t next_due_ms(struct probe_schedule *schedule)
+/* When the next probe is due after the latest start; never closer to it than the gap. */
+static uint64_t next_due_ms(const struct probe_schedule *schedule)
 {
-    bool soon = schedule->suspect && schedule->failed;
-    uint64_t in_ms = schedule->news ? 0
-                     : soon         ? suspect_interval_ms(schedule)
-                                    : spread(schedule, schedule->interval_ms);
-    return schedule->started_ms + later(in_ms, PROBE_SCHEDULE_GAP_MS);
+    uint64_t from_ms = schedule->started_ms;
+    if (!schedule->news && !(schedule->suspect && schedule->failed)) {
+        uint64_t half_ms = later(schedule->interval_ms / 2, PROBE_SCHEDULE_GAP_MS);
+        return first_point_ms(schedule, from_ms + half_ms);
+    }
+    uint64_t in_ms = schedule->news ? 0 : suspect_interval_ms(schedule);
+    return from_ms + later(in_ms, PROBE_SCHEDULE_GAP_MS);
 }
 
 void probe_schedule_init(struct probe_schedule *schedule, uint32_t interval_ms,
@@ -51,9 +61,9 @@ void probe_schedule_init(struct probe_schedule *schedule, uint32_t interval_ms,
         .interval_ms = interval_ms,
         .deadline_ms = deadline_ms,
         .refused_for_ms = refused_for_ms,
-        .random = (seed + 1) * 0x9e3779b97f4a7c15ull | 1,
+        .seed = seed,
     };
-    schedule->due_ms = now_ms + (draw(schedule) >> 32) % interval_ms;
+    schedule->due_ms = first_point_ms(schedule, now_ms);
 }
 
 uint64_t probe_schedule_due_ms(const struct probe_schedule *schedule)

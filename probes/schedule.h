@@ -3,7 +3,10 @@
  *
  * The caller keeps one schedule per target, sleeps until probe_schedule_due_ms(), and tells of
  * every start, end and piece of news. Between the starts of two probes lies the interval, spread by
- * ±10 % so that many targets and two controllers do not march in step; a target that is suspect and
+ * ±10 % so that two controllers do not march in step. The schedules of one controller do: they share
+ * their points in time (by `seed`), and a round of probes wakes the process once, not once for each
+ * target. One that left the step (news, a slow answer) is back in it within an interval and a half.
+ * A target that is suspect and
  * failed again is asked sooner, so that "refused for that long" is seen by several probes. News
  * makes a probe due at once. Probes of one target never overlap, and their starts are never closer
  * than PROBE_SCHEDULE_GAP_MS, whatever comes.
@@ -24,7 +27,7 @@ struct probe_schedule {
     uint32_t interval_ms;
     uint32_t deadline_ms;
     uint32_t refused_for_ms;
-    uint64_t random;     /* state of the jitter's generator, never 0 */
+    uint64_t seed;
     uint64_t started_ms; /* the latest start; 0 before the first */
     uint64_t due_ms;
     bool running;
@@ -35,8 +38,8 @@ struct probe_schedule {
 };
 
 /*
- * The first probe is due within one interval of now, spread by `seed` (equal seeds give equal
- * schedules). refused_for_ms: of the profile; 0 where it has no meaning (services).
+ * The first probe is due within 1.1 intervals of now. Schedules with the same seed and interval are
+ * due together. refused_for_ms: of the profile; 0 where it has no meaning (services).
  */
 void probe_schedule_init(struct probe_schedule *schedule, uint32_t interval_ms,
                          uint32_t deadline_ms, uint32_t refused_for_ms, uint64_t seed,

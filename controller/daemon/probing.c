@@ -83,14 +83,23 @@ static void on_due(void *arg)
     arm(target);
 }
 
+/* Equal for all of one controller, so that they are due together; not for both controllers. */
+static uint64_t seed_of(const char *controller)
+{
+    uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
+    for (; *controller != '\0'; controller++) {
+        hash = (hash ^ (unsigned char)*controller) * 0x100000001b3ull;
+    }
+    return hash;
+}
+
 static struct target *add(struct daemon *d, uint32_t refused_for_ms)
 {
     struct target *target = &d->targets[d->targets_len];
     const struct profile *profile = definition_profile(&d->core->def);
     *target = (struct target){.daemon = d, .database = -1, .service = -1};
     probe_schedule_init(&target->schedule, profile->probe_interval_ms, profile->probe_deadline_ms,
-                        refused_for_ms, clock_now_ms() * 31 + (uint64_t)d->targets_len + 1,
-                        clock_now_ms());
+                        refused_for_ms, seed_of(d->local->id), clock_now_ms());
     d->targets_len++;
     return target;
 }

@@ -9,13 +9,14 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/json.h"
+#include "controller/base/server.h"
 #include "controller/base/utf8.h"
 #include "fence/guard/files.h"
 
 #define CONTROLLERS_MAX 8
 #define API_SIZE        160
 #define NONCE_SIZE      33
-#define WARM_MS         15000
+#define WARM_MS         (SERVER_REQUEST_MS_DEFAULT * 2 / 3) /* an idle one is shut after it */
 #define BODY_MAX        4096
 #define LOCAL_PATH_MAX  300
 
