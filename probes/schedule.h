@@ -3,13 +3,12 @@
  *
  * The caller keeps one schedule per target, sleeps until probe_schedule_due_ms(), and tells of
  * every start, end and piece of news. Between the starts of two probes lies the interval, spread by
- * ±10 % so that two controllers do not march in step. The schedules of one controller do: they share
- * their points in time (by `seed`), and a round of probes wakes the process once, not once for each
- * target. One that left the step (news, a slow answer) is back in it within an interval and a half.
- * A target that is suspect and
- * failed again is asked sooner, so that "refused for that long" is seen by several probes. News
- * makes a probe due at once. Probes of one target never overlap, and their starts are never closer
- * than PROBE_SCHEDULE_GAP_MS, whatever comes.
+ * ±10 % so that two controllers do not march in step. The schedules of one controller do: they
+ * share their points in time (by `seed`), and a round of probes wakes the process once, not once
+ * for each target. One that left the step (news, a slow answer) is back in it within an interval
+ * and a half. A target that is suspect and failed again is asked sooner, so that "refused for that
+ * long" is seen by several probes. News makes a probe due at once. Probes of one target never
+ * overlap, and their starts are never closer than PROBE_SCHEDULE_GAP_MS, whatever comes.
  *
  * Time: milliseconds of one monotonic clock, supplied by the caller. Memory: in place, no
  * references.
