@@ -293,7 +293,7 @@ static void carry_out(struct guard_run *run, const struct guard_effect *effect)
         instance_sync(run->instance, &conf, &core->told, effect->round, effect->waits);
         break;
     case GUARD_DO_SLOTS: keep_slots(run, &core->declared); break;
-    case GUARD_DO_REPORT: run->reported_ms = 0; break; /* once, after the step */
+    case GUARD_DO_REPORT: guard_report_wanted(run); break;
     case GUARD_DO_NOTE: note(run, effect); break;
     default: break;
     }
@@ -326,6 +326,9 @@ static void step(struct guard_run *run, const struct guard_event *event)
         carry_out(run, &d->effects.items[i]);
     }
     instance_look_every(run->instance, look_interval_ms(core));
+    if (core->state == DUTY_STANDBY && is_revoked(core)) {
+        guard_store_look(run);
+    }
     instance_prepare(run->instance,
                      core->state == DUTY_PROMOTING ||
                          (core->state == DUTY_STANDBY && (guard_holds(core) || is_revoked(core))));
@@ -714,6 +717,9 @@ static void free_run(struct guard_run *run)
     }
     if (run->report != NULL) {
         etcd_cancel(run->report);
+    }
+    if (run->look != NULL) {
+        etcd_cancel(run->look);
     }
     instance_free(run->instance);
     timer_free(run->save_again);

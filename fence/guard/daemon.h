@@ -64,6 +64,9 @@ struct guard_run { /* of one instance */
     struct etcd_call *renewal;
     int64_t renewal_revision;
     int64_t heartbeat_revision; /* of the heartbeat's key, as last known; 0: there is none */
+    struct etcd_call *look;     /* at the heartbeat, before the first renewal */
+    int64_t looked_revision;    /* of the permit, then */
+    uint64_t looked_renewals;
     bool renewal_armed, renewal_repeated;
     uint64_t renewals;   /* sequence of this life */
     uint64_t renewed_ms; /* when the last one was sent */
@@ -75,7 +78,6 @@ struct guard_run { /* of one instance */
     bool report_again, report_repeated;
     int64_t report_floor; /* of etcd's revision, when it was sent */
     uint64_t reported_ms; /* the next one GUARD_REPORT_MS later */
-    uint64_t report_sent_ms;
     uint64_t reports;
     struct guard_record reported; /* but for what changes by itself */
     struct guard_record urgent;   /* ... and for what nobody waits for */
@@ -142,6 +144,9 @@ int guard_etcd_config(const struct local_config *local, struct etcd_config *ret_
 void guard_store_start(struct guard_daemon *d);
 void guard_store_stop(struct guard_daemon *d);
 void guard_store_renew(struct guard_run *run, bool armed);
+/* The permit is revoked, so nobody renews now, and this instance may be the next to: which revision
+ * its first renewal compares the heartbeat's with is asked beforehand. */
+void guard_store_look(struct guard_run *run);
 /* One kv of a range that came with something else. */
 void guard_store_take(struct guard_daemon *d, const char *key, const char *value, size_t len,
                       int64_t revision);
@@ -156,7 +161,9 @@ void guard_identity_stop(struct guard_daemon *d);
 /* report.c */
 char *guard_report_text(struct guard_run *run, size_t *ret_len); /* a new one, to be freed */
 void guard_report(struct guard_run *run);
-/* Makes the next one due at once if it would say something new. */
+/* Makes the next one due soon; others are taken along. */
+void guard_report_wanted(struct guard_run *run);
+/* ... at once if it would say something new that is waited for. */
 void guard_report_changes(struct guard_run *run);
 
 #endif

@@ -220,7 +220,9 @@ uint64_t guard_deadline_ms(const struct guard_core *core)
     if (!core->durable.guarding) {
         return deadline_ms;
     }
-    if (guard_wants_permit(core) && !core->renewal_out) {
+    bool may_renew =
+        guard_is_saved(core) && guard_watchdog_is_settled(core); /* else an event says */
+    if (guard_wants_permit(core) && !core->renewal_out && may_renew) {
         earlier(&deadline_ms, core->renewal_sent_ms + guard_renewal_ms(core));
     }
     if (core->counts && core->state != DUTY_STOPPING) {

@@ -245,8 +245,9 @@ struct guard_core {
     uint64_t state_since_ms;
 
     struct guard_durable durable;
-    uint64_t version, saved_version; /* of durable: what is wanted, what is on disk */
-    int64_t obeyed_saved;            /* durable.obeyed_revision, as it is on disk */
+    uint64_t version, saved_version;     /* of durable: what is wanted, what is on disk */
+    uint64_t spent_version, cut_version; /* the first that had the latest spent epoch, the cut */
+    int64_t obeyed_saved;                /* durable.obeyed_revision, as it is on disk */
     struct guard_boot_state kept;
 
     struct guard_permit permit; /* the latest value that is not older than what was seen */

@@ -256,14 +256,15 @@ int64_t guard_stopped_for(const struct guard_core *core)
 {
     bool dropped = epoch_compare(core->durable.spent, core->permit.epoch) >= 0;
     return core->state == DUTY_DOWN && guard_is_mine(core) && !core->permit.granted && dropped &&
-                   guard_is_saved(core)
+                   core->saved_version >= core->spent_version
                ? core->permit.revision
                : 0;
 }
 
 int64_t guard_cut_for(const struct guard_core *core)
 {
-    return guard_is_saved(core) && guard_upstream(core)[0] == '\0' ? core->durable.cut_for : 0;
+    bool stored = core->saved_version >= core->cut_version;
+    return stored && guard_upstream(core)[0] == '\0' ? core->durable.cut_for : 0;
 }
 
 int64_t guard_obeyed_revision(const struct guard_core *core)

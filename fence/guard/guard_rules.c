@@ -310,6 +310,7 @@ static void spend_epoch(struct guard_core *core)
     if (core->permit.known && epoch_compare(core->permit.epoch, core->durable.spent) > 0) {
         core->durable.spent = core->permit.epoch;
         save(core);
+        core->spent_version = core->version;
         report(core);
     }
 }
@@ -627,6 +628,7 @@ static void follow_declared(struct guard_core *core)
 static void record_cut(struct guard_core *core)
 {
     core->durable.cut_for = core->cut_out;
+    core->cut_version = core->version + 1; /* of the save that follows */
     save(core);
     report(core);
 }

@@ -6,7 +6,7 @@
 
 #define REPORT_MS      2000
 #define REPORT_SOON_MS 500 /* after one without an answer */
-#define REPORT_REST_MS 50  /* between two of which the second tells nothing that is waited for */
+#define REPORT_WAIT_MS 250 /* what nobody waits for: perhaps another report takes it along */
 
 /* What PostgreSQL is, as far as it is proven. */
 static enum guard_state state_of(const struct guard_core *core)
@@ -96,7 +96,8 @@ static bool differ(const struct guard_record *a, const struct guard_record *b)
 }
 
 /* Shown to people, or looked at by rules that have time: each report is a commit of etcd's, and in
- * a failover several wait for theirs. */
+ * a failover several wait for theirs. Each save of the group's record changes what all its guards
+ * obey. */
 static void take_away_what_can_wait(struct guard_record *record)
 {
     memset(record->held, 0, sizeof record->held);
@@ -104,11 +105,20 @@ static void take_away_what_can_wait(struct guard_record *record)
     memset(record->upstream, 0, sizeof record->upstream);
     memset(record->sync_names, 0, sizeof record->sync_names);
     record->epoch = (struct epoch){0};
+    record->obeyed_revision = 0;
     record->receiving = false;
     record->clean = false;
     record->checkpoint_lsn = 0;
     record->checkpoint_timeline = 0;
     record->watchdog_ms = 0;
+}
+
+void guard_report_wanted(struct guard_run *run)
+{
+    uint64_t due_ms = clock_now_ms() + REPORT_WAIT_MS;
+    if (due_ms < GUARD_REPORT_MS + run->reported_ms) {
+        run->reported_ms = due_ms > GUARD_REPORT_MS ? due_ms - GUARD_REPORT_MS : 0;
+    }
 }
 
 void guard_report_changes(struct guard_run *run)
@@ -124,14 +134,12 @@ void guard_report_changes(struct guard_run *run)
     if (!differ(&record, &run->reported)) {
         return;
     }
-    uint64_t due_ms = run->report_sent_ms + REPORT_REST_MS;
     run->reported = record;
+    guard_report_wanted(run);
     take_away_what_can_wait(&record);
-    if (differ(&record, &run->urgent) || due_ms < GUARD_REPORT_MS) {
+    if (differ(&record, &run->urgent)) {
         run->urgent = record;
         run->reported_ms = 0;
-    } else if (due_ms - GUARD_REPORT_MS < run->reported_ms) {
-        run->reported_ms = due_ms - GUARD_REPORT_MS;
     }
 }
 
@@ -216,11 +224,12 @@ void guard_report(struct guard_run *run)
 {
     run->report_again = run->report != NULL;
     if (run->report_again) {
+        run->reported_ms = clock_now_ms(); /* the answer sends it, not the tick */
         return;
     }
     size_t len = 0;
     char *text = guard_report_text(run, &len);
-    run->reported_ms = run->report_sent_ms = clock_now_ms();
+    run->reported_ms = clock_now_ms();
     run->report_floor = run->daemon->revision_floor;
     static struct etcd_txn txn;
     memset(&txn, 0, sizeof txn);

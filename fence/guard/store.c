@@ -8,6 +8,7 @@
 #define READ_MS          2000
 #define READ_AGAIN_MS    500
 #define RENEW_MIN_MS     200
+#define LOOK_MS          1000
 #define FOREIGN_AGAIN_MS 2000
 #define IDLE_MS          5000 /* of the controllers' views, one of which is written each second */
 
@@ -416,6 +417,27 @@ static void send_renewal(struct guard_run *run)
     run->renewal = etcd_txn(d->etcd, &txn, within_ms > RENEW_MIN_MS ? within_ms : RENEW_MIN_MS,
                             on_renewed, run);
     free(text);
+}
+
+static void on_looked(void *arg, const struct etcd_reply *reply)
+{
+    struct guard_run *run = arg;
+    run->look = NULL;
+    if (reply->outcome == ETCD_OK && run->renewals == run->looked_renewals) {
+        run->heartbeat_revision = reply->kvs_len > 0 ? reply->kvs[0].mod_revision : 0;
+    }
+}
+
+void guard_store_look(struct guard_run *run)
+{
+    int64_t revision = run->daemon->cores[run->index].permit.revision;
+    if (run->look != NULL || run->looked_revision == revision) {
+        return;
+    }
+    struct etcd_range range = {.key = run->renewal_key, .min_revision = revision};
+    run->looked_revision = revision;
+    run->looked_renewals = run->renewals;
+    run->look = etcd_range(run->daemon->etcd, &range, LOOK_MS, on_looked, run);
 }
 
 void guard_store_renew(struct guard_run *run, bool armed)
