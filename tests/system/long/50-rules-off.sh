@@ -3,6 +3,8 @@
 # a sentence of its own must fail, after a rule that was left out would have counted. A run ends there.
 # deadline: 10800 s
 #
+# At the end the rows' outcomes are printed as a table, which tests/run shows.
+#
 #     50-rules-off.sh [ROW | ROW:FILE]...    these rows alone; FILE as in 56-rows-hosts.sh
 set -u
 HERE=$(cd "$(dirname "$0")/../../.." && pwd)
@@ -52,19 +54,26 @@ run_without() { # FILE RULES ROW...: all these in one run
     child=''
 }
 
-judge() { # FILE RULES ROW
+# A line of the table: a run's seconds are those of each of its rows.
+tell() { # ROW FILE RULES SECONDS WHAT
+    printf '| %-4s %-24s %-24s %5s s  %s\n' "$@" >>"$TMP/table"
+}
+
+judge() { # FILE RULES ROW SECONDS
     local file=${1##*/} first
     first=$(grep -m 1 -E "^FAILED $3:" "$TMP/log" | cut -d' ' -f2-)
     if [[ -n $first && $first != *'world is healthy'* ]] && grep -qE '^    rule .* was left out' "$TMP/log"; then
         ok "$3 fails without $2 ($file): $first"
+        tell "$3" "$file" "$2" "$4" "fails: $first"
     else
+        tell "$3" "$file" "$2" "$4" "DOES NOT FAIL AS IT MUST"
         failed "$3 fails without $2 ($file)"
         grep -E '^(ok|FAILED|    rule)' "$TMP/log" | tail -n 60 | sed 's/^/    /'
     fi
 }
 
 run_all() { # [WANTED...]
-    local row file rules group other
+    local row file rules group other begin
     local -A tried=()
     while read -r row file rules; do
         group=$(group_of "$row" "$file")
@@ -73,14 +82,20 @@ run_all() { # [WANTED...]
             [[ "$of $without" == "$file $rules" && "$(group_of "$other" "$of")" == "$group" ]] &&
                 is_wanted "$other" "$of" "$@" && printf '%s ' "$other"
         done)
+        begin=$SECONDS
         # shellcheck disable=SC2086 # names
         run_without "$file" "$rules" $group
         for other in $group; do
             tried[$other $file $rules]=yes
-            judge "$file" "$rules" "$other"
+            judge "$file" "$rules" "$other" $((SECONDS - begin))
         done
     done < <(lines)
 }
 
 run_all "$@"
+if [[ -s $TMP/table ]]; then
+    cat "$TMP/table"
+else
+    failed "a row of that name has rules: $*"
+fi
 exit $((failures > 0))
