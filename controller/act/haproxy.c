@@ -46,7 +46,7 @@
 #define ANSWER_FIRST   65536
 #define READ_SIZE      16384
 #define STUCK_ROUNDS   6
-#define LINGER_ROUNDS  4 /* with pauses of 10 ms, doubling; fewer than STUCK_ROUNDS */
+#define LINGER_ROUNDS  2 /* the clients of the route wait meanwhile; fewer than STUCK_ROUNDS */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_MAX_MS   500
 

@@ -845,8 +845,8 @@ static void sessions_that_never_end_delay_the_other_side_but_do_not_keep_it_clos
 {
     struct world *world = *state;
     static const char again[] = "\n" ALL_CLOSED_WITH_SESSIONS;
-    struct liar liar = {.answers = {WEST_OPEN, "\n\n" ALL_CLOSED_WITH_SESSIONS, again, again, again,
-                                    again, "\n\n" EAST_OPEN_WEST_SESSIONS}};
+    struct liar liar = {.answers = {WEST_OPEN, "\n\n" ALL_CLOSED_WITH_SESSIONS, again, again,
+                                    "\n\n" EAST_OPEN_WEST_SESSIONS}};
     static const char shut[] = "shutdown sessions server payments_db/pay-west;";
     int asked = 0;
 
