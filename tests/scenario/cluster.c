@@ -4,14 +4,14 @@
  *   cluster databases=payments(a1*,a2,a3),orders(b1*,b2) [controllers=2] [profile=default|fast]
  *           [sync=payments:1(a2,a3)] [durability=async] [max-lag=16M] [automatic=no] [groups=each]
  *           [manual=orders] [on-crash=restart]
- *           [levels=guard,permit,replication,power,switch,operator] [proxies=2] [services=yes]
+ *           [levels=guard,permit,replication,power,switch,operator] [proxies=2] [services=yes|home]
  * [budget=2] [objectives=1h,2h,24h] [cold=yes]
  *
  * `*` marks the primary at the start (two of them: a person's doing). Without `sync` a database
  * waits for all its standbys; `sync=payments:1(a2,a3)` declares FIRST 1, `payments:any1(...)`
  * ANY 1. A node may carry several databases. `cold=yes` shows the start too; else the transcript
- * begins with an adopted cluster at rest. With a level `guard` each node has its failover-guard,
- * which observes until a person asks `adopt`.
+ * begins with an adopted cluster at rest. `services=home`: only beside each database's first. With
+ * a level `guard` each node has its failover-guard, which observes until a person asks `adopt`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,14 +184,14 @@ static bool set_levels(struct world *world, char *value)
     return true;
 }
 
-static void add_services(struct definition *def)
+static void add_services(struct definition *def, bool home)
 {
     for (int db = 0; db < def->databases_len; db++) {
         struct service_def *service = &def->services[def->services_len++];
         set_name(service->name, def->databases[db].name);
         strncat(service->name, "-api", NAME_SIZE - strlen(service->name) - 1);
         service->database = db;
-        service->instances_len = def->databases[db].instances_len;
+        service->instances_len = home ? 1 : def->databases[db].instances_len;
         for (int i = 0; i < service->instances_len; i++) {
             service->instances[i].node = def->databases[db].instances[i].node;
             service->instances[i].status = 200;
@@ -216,7 +216,7 @@ static void add_route(struct definition *def, const char *name, int db, int serv
     }
 }
 
-static void add_traffic(struct world *world, int proxies, bool services)
+static void add_traffic(struct world *world, int proxies, bool services, bool home)
 {
     struct definition *def = &world->def;
     for (int p = 0; p < proxies && p < PROXIES_MAX; p++) {
@@ -224,7 +224,7 @@ static void add_traffic(struct world *world, int proxies, bool services)
         def->proxies_len++;
     }
     if (services) {
-        add_services(def);
+        add_services(def, home);
     }
     for (int db = 0; db < def->databases_len && proxies > 0; db++) {
         add_route(def, def->databases[db].name, db, -1);
@@ -272,7 +272,7 @@ static bool set_objectives(struct definition *def, char *value)
 
 struct wishes {
     int controllers, proxies;
-    bool cold, services, each, automatic;
+    bool cold, services, home, each, automatic;
     char levels[LINE_SIZE];
     char sync[LINE_SIZE];
     char manual[NAME_SIZE];
@@ -327,6 +327,7 @@ static bool take_option(struct world *world, const char *key, char *value, struc
         wishes->each = true;
     } else if (strcmp(key, "services") == 0) {
         wishes->services = true;
+        wishes->home = strcmp(value, "home") == 0;
     } else if (strcmp(key, "cold") == 0) {
         wishes->cold = true;
     } else {
@@ -398,7 +399,7 @@ bool cluster_build(struct world *world, char *line)
         world_break(world, "cluster: databases, sync or levels are not understood");
         return false;
     }
-    add_traffic(world, wishes.proxies, wishes.services);
+    add_traffic(world, wishes.proxies, wishes.services, wishes.home);
     add_groups(def, wishes.each, wishes.automatic, wishes.manual);
     begin(world, &wishes);
     return true;

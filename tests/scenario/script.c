@@ -544,6 +544,7 @@ static bool proxy_it(struct world *world, const struct words *words)
 }
 
 /* ask ID failover GROUP [database=D] [node=N] [accept=BYTES], ask ID pause|resume GROUP,
+ * ask ID alarm-ack GROUP alarm=KEY,
  * ask ID confirm-fenced NODE */
 static bool ask_it(struct world *world, const struct words *words)
 {
@@ -568,6 +569,8 @@ static bool ask_it(struct world *world, const struct words *words)
             snprintf(request.database, sizeof request.database, "%s", value);
         } else if (strcmp(words->at[w], "node") == 0) {
             snprintf(request.node, sizeof request.node, "%s", value);
+        } else if (strcmp(words->at[w], "alarm") == 0) {
+            snprintf(request.alarm, sizeof request.alarm, "%s", value);
         } else if (strcmp(words->at[w], "accept") != 0 ||
                    !script_bytes(value, &request.accept_loss_bytes)) {
             return false;
