@@ -92,6 +92,11 @@ const struct profile *definition_profile(const struct definition *def)
     return &profiles[def->profile];
 }
 
+uint32_t profile_stall_ms(const struct profile *profile)
+{
+    return profile->permit_d_ms - profile->permit_w_ms - profile->permit_k_ms - profile->renewal_ms;
+}
+
 bool fence_method_is_run(enum fence_method method)
 {
     return method == FENCE_AGENT || method == FENCE_COMMAND;

@@ -209,6 +209,9 @@ int definition_group(const struct definition *def, const char *name);
 /* The instance of that database on that node, or -1. */
 int definition_instance(const struct database_def *db, int node);
 const struct profile *definition_profile(const struct definition *def);
+/* D - W - K - the renewals' interval: a permit's holder survives a network that stands still for so
+ * long, and one that stands still for longer is judged gone. */
+uint32_t profile_stall_ms(const struct profile *profile);
 /* Whether that node's levels name the method; FENCE_GUARD: a failover-guard runs there. */
 bool node_has_method(const struct node_def *node, enum fence_method method);
 /* (D + W + K)(1 + rho) + epsilon of design §7: after so long a permit alone is evidence. */

@@ -45,7 +45,7 @@ static void print_times(const struct definition *def)
 {
     const struct profile *p = definition_profile(def);
     uint32_t sum = permit_sum_ms(p->permit_d_ms, p->permit_w_ms, p->permit_k_ms);
-    uint32_t stall = p->permit_d_ms - p->permit_w_ms - p->permit_k_ms - p->renewal_ms;
+    uint32_t stall = profile_stall_ms(p);
     char a[SHOW_SIZE], b[SHOW_SIZE], c[SHOW_SIZE];
     (void)printf("profile %s: a lost leader is replaced after %s; a permit alone proves the end of "
                  "writing after %s,\n  and its holder tolerates a stall of %s without harm\n",

@@ -132,9 +132,8 @@ static bool find_upstream(const struct guard_run *run, const char *upstream,
     conf->port = def->databases[db].instances[source].port;
     memcpy(conf->address, def->nodes[from].address, sizeof conf->address);
     guard_slot_name(name, conf->slot);
-    snprintf(conf->conninfo, sizeof conf->conninfo,
-             "host=%s port=%u application_name=%s connect_timeout=2 %s", conf->address,
-             (unsigned)conf->port, name, run->daemon->local->guard.replication);
+    conninfo_of_upstream(definition_profile(def), conf->address, conf->port, name,
+                         run->daemon->local->guard.replication, conf->conninfo);
     return true;
 }
 

@@ -30,9 +30,8 @@
 #include "controller/base/loop.h"
 #include "controller/cluster/facts.h"
 #include "controller/cluster/local.h"
+#include "fence/guard/conninfo.h"
 #include "fence/guard/guard_core.h"
-
-#define CONNINFO_SIZE 768
 
 struct instance;
 

@@ -1,5 +1,6 @@
 /*
- * What a guard keeps on disk, and what it reads: state, the boot's deadline, pg_controldata.
+ * What a guard keeps on disk, and what it reads: state, the boot's deadline, pg_controldata;
+ * and what it writes into the included file of a standby.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,12 +8,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fence/guard/conninfo.h"
 #include "fence/guard/control.h"
 #include "fence/guard/files.h"
 
@@ -292,6 +295,79 @@ static void what_is_not_its_output_is_refused(void **state)
     assert_int_equal(seen.control, GUARD_CONTROL_STANDBY);
 }
 
+/* ---- how a standby reaches its upstream ---- */
+
+/* As libpq reads it. The caller frees it. */
+static PQconninfoOption *upstream_options(enum profile_name profile, const char *replication)
+{
+    char text[CONNINFO_SIZE], *why = NULL;
+    conninfo_of_upstream(&profiles[profile], "192.0.2.11", 5432, "pay_west", replication, text);
+    PQconninfoOption *options = PQconninfoParse(text, &why);
+    if (options == NULL) {
+        fail_msg("%s: %s", text, why);
+    }
+    return options;
+}
+
+static const char *value_of(const PQconninfoOption *options, const char *keyword)
+{
+    while (options->keyword != NULL && strcmp(options->keyword, keyword) != 0) {
+        options++;
+    }
+    return options->val != NULL ? options->val : "";
+}
+
+static void a_cut_connection_is_given_up_at_both_ends_after_the_stall_that_a_permit_survives(
+    void **state)
+{
+    (void)state;
+    const char *const ms[] = {[PROFILE_DEFAULT] = "4000", [PROFILE_FAST] = "2000"};
+    for (int i = PROFILE_DEFAULT; i <= PROFILE_FAST; i++) {
+        char there[128];
+        snprintf(there, sizeof there,
+                 "-c tcp_user_timeout=%s -c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1",
+                 ms[i]);
+        PQconninfoOption *options =
+            upstream_options((enum profile_name)i, "user=replicator password='a b'");
+        assert_string_equal(value_of(options, "host"), "192.0.2.11");
+        assert_string_equal(value_of(options, "port"), "5432");
+        assert_string_equal(value_of(options, "application_name"), "pay_west");
+        assert_string_equal(value_of(options, "connect_timeout"), "2");
+        assert_string_equal(value_of(options, "tcp_user_timeout"), ms[i]);
+        assert_string_equal(value_of(options, "keepalives_idle"), "1");
+        assert_string_equal(value_of(options, "keepalives_interval"), "1");
+        assert_string_equal(value_of(options, "options"), there);
+        assert_string_equal(value_of(options, "user"), "replicator");
+        assert_string_equal(value_of(options, "password"), "a b");
+        PQconninfoFree(options);
+    }
+}
+
+static void what_the_operator_says_of_the_connection_wins(void **state)
+{
+    (void)state;
+    PQconninfoOption *options =
+        upstream_options(PROFILE_FAST, "user=r tcp_user_timeout=9000 options='-c geqo=off'");
+    assert_string_equal(value_of(options, "tcp_user_timeout"), "9000");
+    assert_string_equal(value_of(options, "options"), "-c geqo=off");
+    PQconninfoFree(options);
+}
+
+static void the_longest_names_leave_the_text_whole(void **state)
+{
+    (void)state;
+    char text[CONNINFO_SIZE], address[ADDRESS_SIZE], name[NAME_SIZE], replication[URL_SIZE];
+    memset(address, '1', sizeof address);
+    memset(name, 'n', sizeof name);
+    memset(replication, 'r', sizeof replication);
+    address[sizeof address - 1] = name[sizeof name - 1] = replication[sizeof replication - 1] =
+        '\0';
+    conninfo_of_upstream(&profiles[PROFILE_DEFAULT], address, 65535, name, replication, text);
+    size_t len = strlen(text);
+    assert_true(len > sizeof replication);
+    assert_string_equal(text + len - (sizeof replication - 1), replication);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -309,6 +385,9 @@ int main(void)
         T(both_lists_of_promisers_are_needed_and_each_name_once),
         T(the_control_file_tells_what_the_last_life_was),
         T(what_is_not_its_output_is_refused),
+        T(a_cut_connection_is_given_up_at_both_ends_after_the_stall_that_a_permit_survives),
+        T(what_the_operator_says_of_the_connection_wins),
+        T(the_longest_names_leave_the_text_whole),
     };
     return cmocka_run_group_tests_name("guard files", tests, NULL, NULL);
 }
