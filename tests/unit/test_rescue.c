@@ -352,6 +352,213 @@ static void the_hash_stands_for_who_gets_what(void **unused)
     assert_string_not_equal(first, second);
 }
 
+static void a_source_without_its_permit_or_record_gives_way(void **unused)
+{
+    (void)unused;
+    found[0].copy = records_of("db1", 4, 1);
+    found[0].store.has_permit = false;
+    assert_int_equal(make()->source, RESCUE_COPY);
+    found[0].store = records_of("db1", 5, 1);
+    found[0].store.has_record = false;
+    assert_int_equal(make()->source, RESCUE_COPY);
+    found[0].store = records_of("db1", 3, 1);
+    found[0].copy.has_record = false;
+    assert_int_equal(make()->source, RESCUE_STORE);
+}
+
+/* A permit without its record, wherever it stands, and whether it had guards or not. */
+static void half_a_source_is_refused(void **unused)
+{
+    (void)unused;
+    memset(found[0].instances, 0, sizeof found[0].instances);
+    found[0].copy = records_of("db1", 5, 1);
+    found[0].copy.has_record = false;
+    memset(&found[0].store, 0, sizeof found[0].store);
+    assert_refused("give another copy by --from");
+    found[0].copy.permit.boot[0] = '\0';
+    assert_refused("give another copy by --from");
+    found[0].store = found[0].copy;
+    memset(&found[0].copy, 0, sizeof found[0].copy);
+    assert_refused("give another copy by --from");
+    found[0].store = records_of("db1", 5, 1);
+    found[0].store.record.primary[0] = '\0';
+    assert_refused("give another copy by --from");
+}
+
+static void guards_that_only_observe_leave_it_to_postgresql(void **unused)
+{
+    (void)unused;
+    found[0].store.permit.boot[0] = '\0';
+    for (int i = 0; i < 3; i++) {
+        found[0].instances[i].said.mode = GUARD_OBSERVING;
+    }
+    found[0].instances[2].reported = false;
+    assert_refused("PostgreSQL on db3 does not answer (not asked)");
+    found[0].instances[2].asked = true;
+    found[0].instances[2].fact.cause = CAUSE_REFUSED;
+    assert_refused("PostgreSQL on db3 does not answer (refused)");
+    guard_says(2, GUARD_RUNNING, ROLE_STANDBY, 5, 1);
+    found[0].instances[2].said.mode = GUARD_OBSERVING;
+    assert_int_equal(make()->holder, 0);
+    assert_string_equal(plan.choices[0].permit.boot, "");
+}
+
+static void a_standby_that_answers_does_not_stand_for_its_guard(void **unused)
+{
+    (void)unused;
+    found[0].instances[2].reported = false;
+    found[0].instances[2].asked = true;
+    found[0].instances[2].fact =
+        (struct instance_fact){.answered = true, .role = ROLE_STANDBY, .timeline = 1};
+    assert_refused("though PostgreSQL there does, as a standby");
+    found[0].instances[2].fact.answered = false;
+    assert_refused("the guard of db3 does not answer;");
+}
+
+static void a_guard_that_does_not_know_its_role_yet_is_waited_for(void **unused)
+{
+    (void)unused;
+    guard_says(2, GUARD_RUNNING, ROLE_UNKNOWN, 5, 1);
+    assert_refused("ask again when that is over");
+}
+
+static void the_running_primary_may_be_named_and_no_other(void **unused)
+{
+    (void)unused;
+    found[0].named = 0;
+    assert_int_equal(make()->holder, 0);
+    found[0].named = 1;
+    assert_refused("db1 runs as the primary, and not db2");
+}
+
+static void a_candidate_that_answers_is_known(void **unused)
+{
+    (void)unused;
+    found[0].store.moving = true;
+    found[0].store.move.phase = PHASE_PROMOTE;
+    snprintf(found[0].store.move.candidate, NAME_SIZE, "db2");
+    guard_says(0, GUARD_STOPPED, ROLE_UNKNOWN, 5, 1);
+    assert_int_equal(make()->holder, 0); /* its guard says that it is a standby */
+    found[0].instances[1] = (struct rescue_instance){.is_off = true, .asked = true};
+    assert_refused("find out who was the last");
+    found[0].instances[1].fact = (struct instance_fact){
+        .answered = true, .role = ROLE_STANDBY, .system_id = SYSTEM_ID, .timeline = 1};
+    assert_int_equal(make()->holder, 0);
+    found[0].store.move.phase = PHASE_CHOOSE; /* nobody was asked yet */
+    found[0].instances[1].asked = false;
+    assert_int_equal(make()->holder, 0);
+    assert_int_equal(plan.choices[0].record.burnt_len, 0);
+    found[0].store.move.phase = PHASE_PROMOTE; /* of no instance of the definition */
+    snprintf(found[0].store.move.candidate, NAME_SIZE, "db9");
+    assert_int_equal(make()->holder, 0);
+}
+
+static void a_recorded_primary_outside_the_definition_is_refused(void **unused)
+{
+    (void)unused;
+    found[0].store = records_of("db9", 5, 1);
+    guard_says(0, GUARD_STOPPED, ROLE_UNKNOWN, 5, 1);
+    assert_refused("its recorded primary db9 is not in the definition");
+}
+
+static void a_recorded_primary_that_answers_as_a_standby_is_refused(void **unused)
+{
+    (void)unused;
+    guard_says(0, GUARD_STOPPED, ROLE_UNKNOWN, 5, 1);
+    found[0].instances[0].asked = true;
+    assert_int_equal(make()->holder, 0);
+    found[0].instances[0].fact = (struct instance_fact){
+        .answered = true, .role = ROLE_STANDBY, .system_id = SYSTEM_ID, .timeline = 1};
+    assert_refused("db1 is a standby");
+}
+
+static void a_record_without_a_system_id_takes_the_running_one(void **unused)
+{
+    (void)unused;
+    found[0].store.record.system_id = 0;
+    assert_int_equal(make()->holder, 0);
+    assert_true(plan.choices[0].record.system_id == SYSTEM_ID);
+}
+
+static void a_higher_timeline_of_another_system_says_nothing(void **unused)
+{
+    (void)unused;
+    guard_says(2, GUARD_RUNNING, ROLE_STANDBY, 5, 7);
+    assert_refused("ahead of 1 on db1");
+    found[0].instances[2].said.system_id = 1;
+    assert_int_equal(make()->holder, 0);
+}
+
+/* Of a dropped move each burnt one is kept, once; what its old primary waited for stays declared.
+ */
+static void a_dropped_move_leaves_its_burnt_and_its_entries(void **unused)
+{
+    (void)unused;
+    struct rescue_records *store = &found[0].store;
+    char first[PLAN_HASH_SIZE], second[PLAN_HASH_SIZE];
+    make();
+    rescue_hash(&def, &plan, first);
+    store->moving = true;
+    store->move.phase = PHASE_PROMOTE;
+    store->move.burnt_len = 1;
+    snprintf(store->move.burnt[0], NAME_SIZE, "db3");
+    store->record.burnt_len = 1;
+    snprintf(store->record.burnt[0], NAME_SIZE, "db3");
+    store->move.sync_len = 1;
+    store->move.sync[0] = (struct sync_entry_record){.k = 1, .members = {"db3"}, .members_len = 1};
+    const struct rescue_choice *choice = make(); /* without a candidate yet */
+    assert_int_equal(choice->record.burnt_len, 1);
+    assert_string_equal(choice->permit.sync[0].members[0], "db3");
+    rescue_hash(&def, &plan, second);
+    assert_string_not_equal(first, second);
+    snprintf(store->move.candidate, NAME_SIZE, "db1"); /* it was promoted with its own entries */
+    assert_string_equal(make()->permit.sync[0].members[0], "db2");
+    snprintf(store->move.candidate, NAME_SIZE, "db2");
+    store->record.burnt_len = INSTANCES_MAX;
+    for (int i = 1; i < INSTANCES_MAX; i++) {
+        snprintf(store->record.burnt[i], NAME_SIZE, "gone%d", i);
+    }
+    assert_int_equal(make()->record.burnt_len, INSTANCES_MAX);
+}
+
+static void a_group_holds_its_own_adopted_databases_alone(void **unused)
+{
+    (void)unused;
+    struct group_record group = {.databases_len = 0};
+    def.databases_len = 3;
+    def.groups_len = 2;
+    for (int db = 1; db < 3; db++) {
+        def.databases[db] = def.databases[0];
+        snprintf(def.databases[db].name, NAME_SIZE, "other%d", db);
+        found[db].named = -1;
+    }
+    def.databases[1].group = 1;
+    found[1] = found[0]; /* of another group; the third was never adopted */
+    rescue_make(&def, found, 1, &plan);
+    rescue_group(&def, 0, &plan, &group);
+    assert_int_equal(group.databases_len, 1);
+}
+
+static void more_reasons_than_there_is_room_for_are_counted(void **unused)
+{
+    (void)unused;
+    def.databases_len = DATABASES_MAX;
+    def.databases[0].instances_len = INSTANCES_MAX;
+    def.nodes_len = INSTANCES_MAX;
+    for (int i = 0; i < INSTANCES_MAX; i++) {
+        snprintf(def.nodes[i].name, NAME_SIZE, "db%d", i + 1);
+        def.databases[0].instances[i].node = i;
+    }
+    memset(found[0].instances, 0, sizeof found[0].instances);
+    for (int db = 1; db < DATABASES_MAX; db++) {
+        def.databases[db] = def.databases[0];
+        found[db] = found[0];
+    }
+    rescue_make(&def, found, 1, &plan);
+    assert_int_equal(plan.reasons_len, RESCUE_REASONS_MAX);
+    assert_true(plan.reasons_more >= DATABASES_MAX * INSTANCES_MAX - RESCUE_REASONS_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -378,6 +585,20 @@ int main(void)
         TEST(the_copy_is_taken_where_it_is_not_older),
         TEST(a_groups_workflow_is_dropped_and_its_pause_kept),
         TEST(the_hash_stands_for_who_gets_what),
+        TEST(a_source_without_its_permit_or_record_gives_way),
+        TEST(half_a_source_is_refused),
+        TEST(guards_that_only_observe_leave_it_to_postgresql),
+        TEST(a_standby_that_answers_does_not_stand_for_its_guard),
+        TEST(a_guard_that_does_not_know_its_role_yet_is_waited_for),
+        TEST(the_running_primary_may_be_named_and_no_other),
+        TEST(a_candidate_that_answers_is_known),
+        TEST(a_recorded_primary_outside_the_definition_is_refused),
+        TEST(a_recorded_primary_that_answers_as_a_standby_is_refused),
+        TEST(a_record_without_a_system_id_takes_the_running_one),
+        TEST(a_higher_timeline_of_another_system_says_nothing),
+        TEST(a_dropped_move_leaves_its_burnt_and_its_entries),
+        TEST(a_group_holds_its_own_adopted_databases_alone),
+        TEST(more_reasons_than_there_is_room_for_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
