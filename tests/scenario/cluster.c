@@ -5,7 +5,7 @@
  *           [sync=payments:1(a2,a3)] [durability=async] [max-lag=16M] [automatic=no] [groups=each]
  *           [manual=orders] [on-crash=restart]
  *           [levels=guard,permit,replication,power,switch,operator] [proxies=2] [services=yes|home]
- * [budget=2] [objectives=1h,2h,24h] [cold=yes]
+ * [routes=apart] [budget=2] [objectives=1h,2h,24h] [cold=yes]
  *
  * `*` marks the primary at the start (two of them: a person's doing). Without `sync` a database
  * waits for all its standbys; `sync=payments:1(a2,a3)` declares FIRST 1, `payments:any1(...)`
@@ -199,7 +199,7 @@ static void add_services(struct definition *def, bool home)
     }
 }
 
-static void add_route(struct definition *def, const char *name, int db, int service)
+static void add_route(struct definition *def, const char *name, int db, int service, bool apart)
 {
     struct route_def *route = &def->routes[def->routes_len++];
     const struct database_def *database =
@@ -209,14 +209,16 @@ static void add_route(struct definition *def, const char *name, int db, int serv
     route->database = db;
     route->service = service;
     for (int p = 0; p < def->proxies_len; p++) {
-        route->proxies[route->proxies_len++] = p;
+        if (!apart || p == (def->routes_len - 1) % def->proxies_len) {
+            route->proxies[route->proxies_len++] = p;
+        }
     }
     for (int i = 0; i < database->instances_len; i++) {
         set_name(route->servers[i], database->instances[i].name);
     }
 }
 
-static void add_traffic(struct world *world, int proxies, bool services, bool home)
+static void add_traffic(struct world *world, int proxies, bool services, bool home, bool apart)
 {
     struct definition *def = &world->def;
     for (int p = 0; p < proxies && p < PROXIES_MAX; p++) {
@@ -227,10 +229,10 @@ static void add_traffic(struct world *world, int proxies, bool services, bool ho
         add_services(def, home);
     }
     for (int db = 0; db < def->databases_len && proxies > 0; db++) {
-        add_route(def, def->databases[db].name, db, -1);
+        add_route(def, def->databases[db].name, db, -1, apart);
     }
     for (int s = 0; s < def->services_len && proxies > 0; s++) {
-        add_route(def, def->services[s].name, -1, s);
+        add_route(def, def->services[s].name, -1, s, apart);
     }
     for (int r = 0; r < def->routes_len; r++) {
         const struct route_def *route = &def->routes[r];
@@ -272,7 +274,7 @@ static bool set_objectives(struct definition *def, char *value)
 
 struct wishes {
     int controllers, proxies;
-    bool cold, services, home, each, automatic;
+    bool cold, services, home, apart, each, automatic;
     char levels[LINE_SIZE];
     char sync[LINE_SIZE];
     char manual[NAME_SIZE];
@@ -328,6 +330,8 @@ static bool take_option(struct world *world, const char *key, char *value, struc
     } else if (strcmp(key, "services") == 0) {
         wishes->services = true;
         wishes->home = strcmp(value, "home") == 0;
+    } else if (strcmp(key, "routes") == 0) {
+        wishes->apart = true;
     } else if (strcmp(key, "cold") == 0) {
         wishes->cold = true;
     } else {
@@ -399,7 +403,7 @@ bool cluster_build(struct world *world, char *line)
         world_break(world, "cluster: databases, sync or levels are not understood");
         return false;
     }
-    add_traffic(world, wishes.proxies, wishes.services, wishes.home);
+    add_traffic(world, wishes.proxies, wishes.services, wishes.home, wishes.apart);
     add_groups(def, wishes.each, wishes.automatic, wishes.manual);
     begin(world, &wishes);
     return true;
