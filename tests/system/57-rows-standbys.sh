@@ -4,12 +4,12 @@
 # shellcheck disable=SC2034,SC2317
 FURTHER=pay-north
 . "$(dirname "$0")/rows.bash"
-ROWS=("F5 F8" "F7" "F10" "F12" "F13")
+ROWS=("F5" "F8" "F7" "F10" "F12" "F13")
 
 row_settings() { # ROWS
     DURABILITY=sync ENTRY='any 2' NEW=pay-west
     case $1 in
-    F10) ENTRY='any 1' NEW=$FURTHER ;;
+    F8 | F10) ENTRY='any 1' NEW=$FURTHER ;;
     F12) DURABILITY=async MAX_LAG=1MiB ;;
     F13) DURABILITY=async MAX_LAG=16MiB ;;
     esac
@@ -41,15 +41,15 @@ stop_its_startup() { # NODE
     return 1
 }
 
-row_F5_F8() {
+# The other one's answer comes only when this one is chosen: with `any 2` one of them is enough, whichever is heard first.
+row_F5() {
     MOVED=yes
-    check_soon "F8: of two standbys that have the same WAL both controllers name the one of higher priority" 15 \
-        eval 'candidate_is ops1 "$FURTHER" && candidate_is ops2 "$FURTHER"'
     check_soon "F5: its startup process stands still, waiting for WAL" 10 stop_its_startup "$FURTHER"
+    pg_signal "$NEW" STOP failoverd
     pg_kill "$OLD"
     check_soon "F5: it is asked to promote, and has no outcome" 20 phase_is promote
-    check "F8: it is the one that was chosen" record_shows "[.workflow.moves[0].candidate] == [\"$FURTHER\"]"
-    check "F8: and both have the same WAL" eval '[[ $(wal_end "$NEW") == "$(wal_end "$FURTHER")" ]]'
+    pg_signal "$NEW" CONT failoverd
+    check "F5: it is the one that was chosen" record_shows "[.workflow.moves[0].candidate] == [\"$FURTHER\"]"
     pg_kill "$FURTHER"
     check_soon "F5: it dies: the other one is promoted" 30 has_moved
     check "F5: not before the permit of the one that died was revoked" permits_were "revoked $GRANTED $OLD" \
@@ -57,6 +57,22 @@ row_F5_F8() {
     check "F5: it is recorded as burnt" record_shows "[.databases[0].burnt] == [[\"$FURTHER\"]]"
     check_soon "F5: and held down, until it is rebuilt" 10 report_shows "$FURTHER" '.state == "stopped" and (.held | test("rebuilt"))'
     check "F5: nothing of it runs" runs_nothing "$FURTHER"
+}
+
+# With `any 1` both must be heard before either is chosen.
+row_F8() {
+    local other=pay-west
+    MOVED=yes
+    check_soon "F8: of two standbys that have the same WAL both controllers name the one of higher priority" 15 \
+        eval 'candidate_is ops1 "$NEW" && candidate_is ops2 "$NEW"'
+    check_soon "F8: its startup process stands still, waiting for WAL" 10 stop_its_startup "$NEW"
+    pg_kill "$OLD"
+    check_soon "F8: it is asked to promote, and has no outcome" 20 phase_is promote
+    check "F8: it is the one that was chosen" record_shows "[.workflow.moves[0].candidate] == [\"$NEW\"]"
+    check "F8: and both have the same WAL" eval '[[ $(wal_end "$NEW") == "$(wal_end "$other")" ]]'
+    pg_signal "$NEW" CONT startup
+    check_soon "F8: it is promoted" 30 has_moved
+    check "F8: and nobody else" permits_were "revoked $GRANTED $OLD" "granted $((GRANTED + 1)) $NEW"
 }
 
 # Alone, promoted by hand and written to; then a standby as before, with a higher timeline than anybody's.
