@@ -105,7 +105,8 @@ enum guard_process { GUARD_PROCESS_UNKNOWN, GUARD_PROCESS_NONE, GUARD_PROCESS_RU
 enum guard_control {
     GUARD_CONTROL_UNKNOWN,
     GUARD_CONTROL_STANDBY,       /* it was in recovery, cleanly ended or not */
-    GUARD_CONTROL_PRIMARY_CLEAN, /* a primary that was shut down */
+    GUARD_CONTROL_PRIMARY_CLEAN, /* a primary that was shut down: its WAL ends with the checkpoint
+                                    of that, which is written before it is sent to anybody */
     GUARD_CONTROL_PRIMARY_CRASH, /* a primary that was not */
 };
 
@@ -326,7 +327,9 @@ bool guard_may_promote(const struct guard_core *core);
 bool guard_must_stop(const struct guard_core *core);
 /* An answer to the present round would still be used. */
 bool guard_may_extend(const struct guard_core *core);
-/* For the report. */
+/* For the report: what PostgreSQL is, as far as it is proven ... */
+enum guard_state guard_proven_state(const struct guard_core *core);
+/* ... and the rest. */
 int64_t guard_stopped_for(const struct guard_core *core);     /* 0: none */
 int64_t guard_cut_for(const struct guard_core *core);         /* 0: none */
 int64_t guard_obeyed_revision(const struct guard_core *core); /* that is stored */

@@ -98,11 +98,15 @@ bool guard_is_former_primary(const struct guard_core *core)
            core->seen.control == GUARD_CONTROL_PRIMARY_CRASH;
 }
 
-/* A clean end is in the control file; after a crash nobody knows how far its WAL goes. */
+/*
+ * A clean end is in the control file; after a crash nobody knows how far its WAL goes. It says that
+ * nothing was written after the shutdown checkpoint, not that anybody received it. Where the
+ * checkpoint begins is what it tells, so a fork right there has left it out: the record lies beyond.
+ */
 bool guard_is_at_or_below_fork(const struct guard_core *core)
 {
     return core->seen.control == GUARD_CONTROL_PRIMARY_CLEAN && core->declared.fork_lsn != 0 &&
-           core->seen.checkpoint_lsn != 0 && core->seen.checkpoint_lsn <= core->declared.fork_lsn;
+           core->seen.checkpoint_lsn != 0 && core->seen.checkpoint_lsn < core->declared.fork_lsn;
 }
 
 /* It ended by itself under the permit that it still holds. */
@@ -251,6 +255,20 @@ const char *guard_held(const struct guard_core *core)
 }
 
 /* ---- reports ---- */
+
+enum guard_state guard_proven_state(const struct guard_core *core)
+{
+    switch (core->state) {
+    case DUTY_DOWN: return GUARD_STOPPED;
+    case DUTY_STOPPING: return GUARD_STOPPING;
+    case DUTY_STARTING:
+    case DUTY_LAUNCHING: return GUARD_STARTING;
+    default: break;
+    }
+    return core->seen.process == GUARD_PROCESS_RUNNING ? GUARD_RUNNING
+           : core->seen.process == GUARD_PROCESS_NONE  ? GUARD_STOPPED
+                                                       : GUARD_UNKNOWN;
+}
 
 int64_t guard_stopped_for(const struct guard_core *core)
 {

@@ -8,21 +8,6 @@
 #define REPORT_SOON_MS 500 /* after one without an answer */
 #define REPORT_WAIT_MS 250 /* what nobody waits for: perhaps another report takes it along */
 
-/* What PostgreSQL is, as far as it is proven. */
-static enum guard_state state_of(const struct guard_core *core)
-{
-    switch (core->state) {
-    case DUTY_DOWN: return GUARD_STOPPED;
-    case DUTY_STOPPING: return GUARD_STOPPING;
-    case DUTY_STARTING:
-    case DUTY_LAUNCHING: return GUARD_STARTING;
-    default: break;
-    }
-    return core->seen.process == GUARD_PROCESS_RUNNING ? GUARD_RUNNING
-           : core->seen.process == GUARD_PROCESS_NONE  ? GUARD_STOPPED
-                                                       : GUARD_UNKNOWN;
-}
-
 static void fill_seen(const struct guard_run *run, const struct guard_core *core, uint64_t now_ms,
                       struct guard_record *record)
 {
@@ -63,7 +48,7 @@ static void fill(const struct guard_run *run, uint64_t now_ms, struct guard_reco
     record->started_wall_ms = (uint64_t)d->started_wall_ms;
     record->sequence = d->first_sequence + run->reports;
     record->mode = core->durable.guarding ? GUARD_GUARDING : GUARD_OBSERVING;
-    record->state = state_of(core);
+    record->state = guard_proven_state(core);
     snprintf(record->held, sizeof record->held, "%s",
              core->durable.guarding ? guard_held(core) : "");
     snprintf(record->complaint, sizeof record->complaint, "%s",

@@ -1093,20 +1093,6 @@ void guard_on_watch(const struct ev *ev)
 
 /* ---- reports ---- */
 
-static enum guard_state state_of(const struct guard_core *core)
-{
-    switch (core->state) {
-    case DUTY_DOWN: return GUARD_STOPPED;
-    case DUTY_STOPPING: return GUARD_STOPPING;
-    case DUTY_STARTING:
-    case DUTY_LAUNCHING: return GUARD_STARTING;
-    default: break;
-    }
-    return core->seen.process == GUARD_PROCESS_RUNNING ? GUARD_RUNNING
-           : core->seen.process == GUARD_PROCESS_NONE  ? GUARD_STOPPED
-                                                       : GUARD_UNKNOWN;
-}
-
 static void fill(int n, struct guard_record *record)
 {
     const struct sguard *g = of(n);
@@ -1120,7 +1106,7 @@ static void fill(int n, struct guard_record *record)
     memcpy(record->boot, g->boot, BOOT_ID_SIZE);
     record->sequence = ((uint64_t)w.procs[E_NODE + n].life << 24) + g->reports;
     record->mode = core->durable.guarding ? GUARD_GUARDING : GUARD_OBSERVING;
-    record->state = state_of(core);
+    record->state = guard_proven_state(core);
     snprintf(record->held, sizeof record->held, "%s",
              core->durable.guarding ? guard_held(core) : "");
     record->role = running ? core->seen.role : ROLE_UNKNOWN;

@@ -430,7 +430,7 @@ static void a_standby_starts_only_where_its_wal_cannot_lie_past_the_fork(void **
             c.version = 4;
             c.saved_version = is_stored ? 4 : 3;
             c.seen = seen_stopped((enum guard_control)control);
-            c.seen.checkpoint_lsn = below ? 1000 : 1001;
+            c.seen.checkpoint_lsn = below ? 999 : 1000; /* where the checkpoint begins */
             c.declared.fork_lsn = fork_known ? 1000 : 0;
             bool former_is_safe = control == GUARD_CONTROL_PRIMARY_CLEAN && fork_known && below;
             bool expected = declared && !burnt && !down && is_stored && !revoked &&
@@ -617,7 +617,7 @@ static void what_a_guard_may_is_what_its_sentences_say_in_any_state(void **unuse
 
         bool fork = c.durable.begun.counter != 0 && !(c.begun_here && !c.promotion_asked);
         bool below = c.seen.control == GUARD_CONTROL_PRIMARY_CLEAN && c.declared.fork_lsn != 0 &&
-                     c.seen.checkpoint_lsn != 0 && c.seen.checkpoint_lsn <= c.declared.fork_lsn;
+                     c.seen.checkpoint_lsn != 0 && c.seen.checkpoint_lsn < c.declared.fork_lsn;
         bool revoked = c.permit.known && strcmp(c.permit.node, "db1") == 0 && !c.permit.granted;
         bool rests = c.crash[0] != '\0' && T0 < c.crash_ms + GUARD_LOOK_MS;
         bool standby = c.state == DUTY_DOWN && c.durable.declared == ROLE_STANDBY && !held_down &&
