@@ -17,6 +17,7 @@
 #define CHOICE_LATE_MS    10000 /* nobody passes for that long */
 #define PROMOTE_RETRY_MS  1000
 #define PROMOTE_TRIES_MAX 5
+#define GUARD_TRIES_MAX   1    /* a guard that sees its permit tries again by itself */
 #define GUARD_MS          1000 /* beyond K: a guard that is at hand has stopped its instance */
 #define PROMOTE_STUCK_MS  15000
 #define SWITCH_LATE_MS    30000
@@ -352,19 +353,43 @@ static bool candidate_restarted(const struct core *core, int db)
            fact->life != 0 && fact->life != move->candidate_life;
 }
 
+/* What its guard says, or that it says nothing, is not one controller's view of it. */
+static bool candidate_is_known_lost(const struct core *core, int db)
+{
+    return candidate_restarted(core, db) || the_guard_lost_it(core, db) ||
+           the_guard_was_rebooted(core, db);
+}
+
+static bool candidate_is_down(const struct core *core, int db)
+{
+    const struct instance_state *state = candidate_state(core, db);
+    return state != NULL && state->health.is == OPINION_DOWN;
+}
+
+/* The old primary that starts again in its place is down to begin with. */
+bool the_candidate_failed(const struct core *core, int db)
+{
+    const struct move_record *move = core_move_of(core, db);
+    bool seen = move != NULL && strcmp(move->candidate, move->from) != 0 && !core->blind &&
+                candidate_is_down(core, db);
+    return seen || candidate_is_known_lost(core, db) || the_guard_is_silent(core, db);
+}
+
 bool candidate_can_be_asked_again(const struct core *core, int db)
 {
     const struct database_state *d = &core->databases[db];
     const struct instance_fact *fact = candidate_news(core, db);
-    return fact != NULL && fact->role == ROLE_STANDBY && !candidate_restarted(core, db) &&
-           d->promote_tries < PROMOTE_TRIES_MAX && retry_is_due(core, db) &&
+    int tries_max = is_guarded(core, db) ? GUARD_TRIES_MAX : PROMOTE_TRIES_MAX;
+    return fact != NULL && fact->role == ROLE_STANDBY && !the_candidate_failed(core, db) &&
+           d->promote_tries < tries_max && retry_is_due(core, db) &&
            old_primary_was_looked_at(core, db);
 }
 
 /*
  * May automation give this candidate up? Not on one viewpoint (S11): every other controller must
  * see it down too, as for a primary; but to have seen it in another life is a fact of its own, and
- * its guard's word that it has ended.
+ * its guard's word that it has ended, or comes from another boot. A guard's silence is not seen by
+ * the network at all, but in etcd; without it nobody promotes, whoever reaches PostgreSQL.
  * Somebody else must be able to take over, and its fence must take nothing from others (S12).
  */
 static bool may_be_replaced(const struct core *core, int db, char *text, size_t size)
@@ -378,22 +403,21 @@ static bool may_be_replaced(const struct core *core, int db, char *text, size_t 
         text_copy(text, size, "nobody else may take over");
         return false;
     }
-    bool known = candidate_restarted(core, db) || the_guard_lost_it(core, db);
+    bool known = candidate_is_known_lost(core, db);
     if (!known && (core->now_ms < core->observe_until_ms || core->blind)) {
         text_copy(text, size, "this controller cannot trust what it sees");
         return false;
     }
-    return (known || witness_peers_agree(core, db, i, text, size)) &&
+    return (known || the_guard_is_silent(core, db) ||
+            witness_peers_agree(core, db, i, text, size)) &&
            node_needed_by(core, db, node, text, size) < 0 &&
            (move->forced || node_held_by(core, db, node, text, size) < 0);
 }
 
 bool candidate_is_lost(const struct core *core, int db)
 {
-    const struct instance_state *state = candidate_state(core, db);
     char text[REASON_SIZE];
-    bool lost = state != NULL && (state->health.is == OPINION_DOWN ||
-                                  candidate_restarted(core, db) || the_guard_lost_it(core, db));
+    bool lost = candidate_is_down(core, db) || the_candidate_failed(core, db);
     return lost && core->databases[db].awaits == 0 && may_be_replaced(core, db, text, sizeof text);
 }
 
@@ -989,13 +1013,25 @@ void promote(struct core *core, int db)
     d->step_deadline_ms = effect->deadline_ms;
 }
 
+/* Why no outcome is waited for, in words. */
+static const char *promotion_words(const struct core *core, int db)
+{
+    if (step_reported(core, &core->databases[db])) {
+        return core->event->promote.detail;
+    }
+    return the_guard_lost_it(core, db)        ? "its guard says that it has ended"
+           : the_guard_was_rebooted(core, db) ? "its node was booted again since it was chosen"
+           : candidate_restarted(core, db)    ? "it was started again since it was chosen"
+           : the_guard_is_silent(core, db)    ? "its guard is silent"
+           : the_candidate_failed(core, db)   ? "it is seen down"
+                                              : "no outcome by the deadline";
+}
+
 void observe_candidate(struct core *core, int db)
 {
     struct database_state *d = state_of(core, db);
     bool reported = step_reported(core, d);
-    const char *words = reported                      ? core->event->promote.detail
-                        : the_guard_lost_it(core, db) ? "its guard says that it has ended"
-                                                      : "no outcome by the deadline";
+    const char *words = promotion_words(core, db);
     note(core, NOTE_WARN, "R-P4", db, -1, -1, "promotion: %.200s", words);
     if (!reported && d->step != 0) {
         struct effect *effect = effect_add(core, EFFECT_CANCEL);
@@ -1275,6 +1311,7 @@ void take_up_promotion(struct core *core, int db)
     d->proven_ms = core->now_ms;
     d->proven_revision = core->groups[db_group(core, db)].revision;
     d->retry_ms = core->now_ms;
+    d->step_started_ms = core->now_ms; /* from now on its guard's silence counts */
     probe_all(core, db);
 }
 

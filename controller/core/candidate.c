@@ -19,7 +19,8 @@
  * before one that would lose something, if it had been shut down cleanly before it was fenced (its
  * permit had lapsed). One that crashed, hung or was cut off may do so again, and a loss within
  * max_lag is what the policy prefers. Not when a person moves it, and not once anybody was granted
- * the permit since its revocation: another history may have begun.
+ * the permit since its revocation: another history may have begun. Nor where no controller reaches
+ * its node, although they reach others: it would start for nobody.
  */
 #include "controller/core/private.h"
 
@@ -308,6 +309,9 @@ static void restart_refused(const struct core *core, int db, int i, bool after_f
         text_copy(text, size, "another was granted the permit since");
     } else if (move != NULL && move->forced) {
         text_copy(text, size, "a person moves it (workflow abandon gives it back)");
+    } else if (!core->blind && !witness_reaches(core, db, i)) {
+        text_copy(text, size,
+                  "no controller gets an answer from its node, so clients may not either");
     } else if (!said->asks_start) {
         text_format(text, size, "its guard does not ask to start it: %.120s",
                     said->held[0] != '\0' ? said->held : "no reason is given");

@@ -481,6 +481,8 @@ bool core_take_guard(struct core *core, const struct guard_record *said, int64_t
                      uint64_t now_ms);
 bool core_take_renewal(struct core *core, const char *database,
                        const struct renewal_record *renewal, int64_t mod_revision, uint64_t now_ms);
+/* Its key is gone, or says what cannot be read: whether anybody has renewed is not known. */
+void core_lose_renewal(struct core *core, const char *database);
 
 /*
  * A guard asks, since etcd does not answer it (design §7): "I hold, and know of, no revocation of

@@ -14,6 +14,8 @@
  *  - The holder's last renewal must have said that its watchdog is armed: without one its stop is a
  *    wish. It is known to be the last when the watch has passed the revocation: none is accepted
  *    after that.
+ *  - A candidate that was never seen to renew never was a primary; a renewal that cannot be read,
+ * or is gone, is no such proof.
  *  - A promise is given by who knows of no revocation, and starts this process's own wait again.
  */
 #include "controller/core/private.h"
@@ -95,6 +97,14 @@ bool core_take_renewal(struct core *core, const char *database,
     *state = (struct renewal_view){
         .known = true, .said = *renewal, .revision = mod_revision, .heard_ms = core->now_ms};
     return true;
+}
+
+void core_lose_renewal(struct core *core, const char *database)
+{
+    int db = definition_database(&core->def, database);
+    if (db >= 0) {
+        core->databases[db].renewal.known = false;
+    }
 }
 
 /* How long ago PostgreSQL ended by itself, as the recorded primary's guard says under the permit
@@ -265,6 +275,9 @@ bool guard_excludes(const struct core *core, int db, int i, char *text, size_t s
     } else if (guard->said.state != GUARD_RUNNING) {
         text_format(text, size, "its guard says that it is %s",
                     guard_state_names[guard->said.state]);
+    } else if (guard->said.life != core->databases[db].instances[i].fact.life) {
+        /* After a boot that it has not told yet a permit would be for the boot before. */
+        text_format(text, size, "its guard has not reported yet since it was started again");
     }
     return text[0] != '\0';
 }
@@ -287,6 +300,33 @@ bool the_guard_lost_it(const struct core *core, int db)
 {
     const struct guard_record *said = candidate_said(core, db);
     return said != NULL && said->state == GUARD_STOPPED && said->crash[0] != '\0';
+}
+
+/* The permit is for the boot of an earlier report: the latest one is of another. */
+bool the_guard_was_rebooted(const struct core *core, int db)
+{
+    const struct move_record *move = core_move_of(core, db);
+    int i = move == NULL ? -1 : node_instance(core, db, move->candidate);
+    const struct guard_record *said = i < 0 || !is_guarded(core, db) ? NULL : guard_of(core, db, i);
+    return said != NULL && strcmp(said->boot, core->databases[db].permit.boot) != 0;
+}
+
+/* Counted from when it was asked, or this controller took that up; its renewals are words, too. */
+bool the_guard_is_silent(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct move_record *move = core_move_of(core, db);
+    int i = move == NULL ? -1 : node_instance(core, db, move->candidate);
+    if (i < 0 || !is_guarded(core, db)) {
+        return false;
+    }
+    uint64_t heard = d->instances[i].guard.heard_ms;
+    if (d->renewal.known && epoch_compare(d->renewal.said.epoch, d->permit.epoch) == 0 &&
+        d->renewal.heard_ms > heard) {
+        heard = d->renewal.heard_ms;
+    }
+    heard = d->step_started_ms > heard ? d->step_started_ms : heard;
+    return core->now_ms - heard > REPORT_MS;
 }
 
 static const struct guard_record *candidate_said_primary(const struct core *core, int db)
@@ -475,6 +515,29 @@ bool the_permits_time_has_passed(const struct core *core, int db)
     return core->now_ms >= permit_ends_ms(core, db);
 }
 
+/*
+ * A candidate was a standby, and is promoted by its guard alone, after an accepted renewal under
+ * the very document that grants. None was accepted when the watch has passed the revocation and
+ * has brought no renewal of that epoch; and none is after that. Not so for a primary that runs
+ * already when it is granted a permit.
+ */
+bool the_permit_was_never_taken_up(const struct core *core, int db)
+{
+    const struct database_state *d = &core->databases[db];
+    const struct permit_record *permit = &d->permit;
+    const struct move_record *move = core_move_of(core, db);
+    int i = fenced_instance(core, db);
+    if (i < 0 || !node_has_method(node_of(core, db, i), FENCE_PERMIT) || permit->boot[0] == '\0' ||
+        strcmp(permit->node, instance_node(core, db, i)) != 0 ||
+        strcmp(move->from, permit->node) == 0) {
+        return false;
+    }
+    const struct instance_fact *fact = &d->instances[i].fact;
+    return core->seen_revision >= d->permit_revision && d->renewal.known &&
+           epoch_compare(d->renewal.said.epoch, permit->epoch) < 0 &&
+           !(fact->answered && fact->role == ROLE_PRIMARY);
+}
+
 static int standbys_cut(const struct core *core, int db, const struct sync_entry_record *entry)
 {
     const struct database_state *d = &core->databases[db];
@@ -564,6 +627,13 @@ void record_time(struct core *core, int db)
                 d->promised_ms > d->revoked_ms ? "this controller's last promise"
                                                : "the revocation was confirmed");
     record_seen(core, db, FENCE_PERMIT, EVIDENCE_PERMIT, words);
+}
+
+void record_unused(struct core *core, int db)
+{
+    record_seen(core, db, FENCE_PERMIT, EVIDENCE_PERMIT,
+                "no renewal under its permit was accepted before the revocation: it was never "
+                "promoted under it");
 }
 
 void record_cut(struct core *core, int db)

@@ -112,6 +112,8 @@ const char *witness_of_life(const struct core *core, int db, const char *node, i
 /* Which other controller lately found this instance to take writes, by a probe that was certainly
  * sent after since_ms; NULL: none. */
 const char *witness_of_writes(const struct core *core, int db, int instance, uint64_t since_ms);
+/* Does any controller get an answer from the instance's host, be it a refusal? */
+bool witness_reaches(const struct core *core, int db, int instance);
 /* By then every controller that goes on looking has told what it found after a moment. */
 uint64_t witness_settles_ms(const struct core *core);
 /*
@@ -140,6 +142,7 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(candidate_may_be_given_up)                                                                   \
     X(the_guard_reports_it_gone) X(the_permits_time_has_passed) X(enough_standbys_are_cut)         \
     X(the_guard_promoted) X(the_guard_lost_it) X(the_guard_forked) X(the_guard_promoted_and_waits)                      \
+    X(the_candidate_failed) X(the_permit_was_never_taken_up)                                       \
     X(the_entry_is_proven) X(standbys_are_missing) X(standbys_are_back)                            \
     X(another_entry_is_declared)
 #define CORE_ACTIONS(X)                                                                            \
@@ -153,7 +156,7 @@ int witness_votes(const struct core *core, int db, bool if_it_failed,
     X(next_refence) X(forget_intruder) X(unpark) X(retry_fence) X(retry_choice)                    \
     X(retry_promotion) X(retry_redirect) X(retry_verify) X(ask_again) X(skip_redirect)             \
     X(skip_verify) X(give_back) X(give_up_candidate) X(record_guard) X(record_time) X(record_cut)  \
-    X(fence_the_node) X(list_entry) X(drop_entries)
+    X(fence_the_node) X(list_entry) X(drop_entries) X(record_unused)
 /* clang-format on */
 #define X(name) bool name(const struct core *core, int db);
 CORE_GUARDS(X)
@@ -167,6 +170,10 @@ bool is_guarded(const struct core *core, int db); /* its permit names a boot */
 const struct guard_record *guard_of(const struct core *core, int db, int instance); /* or NULL */
 bool guard_says_gone(const struct core *core, int db);
 bool guard_says_down(const struct core *core, int db);
+/* Of the candidate: its guard reports from another boot than the permit is for, which can never be
+ * held; and it has said nothing at all for longer than guards are silent. */
+bool the_guard_was_rebooted(const struct core *core, int db);
+bool the_guard_is_silent(const struct core *core, int db);
 /* Of a fenced instance: a report of life that is younger than the recorded proof. */
 bool guard_says_alive(const struct core *core, int db, int instance);
 uint64_t guard_gone_ms(const struct core *core, int db);

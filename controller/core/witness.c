@@ -279,6 +279,33 @@ static bool saw_it_write(const struct core *core, const struct peer_state *peer,
            core->now_ms >= since_ms + definition_profile(&core->def)->probe_deadline_ms + age;
 }
 
+/* Anything but silence comes from its host, also a refusal. */
+static bool comes_from_its_host(enum cause cause)
+{
+    return cause != CAUSE_TIMED_OUT && cause != CAUSE_NEVER_PROBED && cause != CAUSE_PROBER;
+}
+
+bool witness_reaches(const struct core *core, int db, int instance)
+{
+    const struct health *own = &core->databases[db].instances[instance].health;
+    if (comes_from_its_host(own->cause)) {
+        return true;
+    }
+    for (int p = 0; p < PEERS_MAX; p++) {
+        const struct peer_state *peer = &core->peers[p];
+        const struct target_view *target = !peer->used || !peer->present
+                                               ? NULL
+                                               : peer_target(peer, core->def.databases[db].name,
+                                                             instance_node(core, db, instance));
+        if (target != NULL && peer->view.config_revision == core->definition_revision &&
+            comes_from_its_host(target->cause) &&
+            view_age_ms(core, peer, target) <= view_limit_ms(core)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *witness_of_writes(const struct core *core, int db, int instance, uint64_t since_ms)
 {
     for (int p = 0; p < PEERS_MAX; p++) {

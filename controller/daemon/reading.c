@@ -181,6 +181,17 @@ static void take_absent_peers(struct daemon *d, const struct reading *reading)
     }
 }
 
+static void take_absent_renewals(struct daemon *d, const struct reading *reading)
+{
+    for (int db = 0; db < d->core->def.databases_len; db++) {
+        char name[NAME_SIZE + sizeof STORE_RENEWALS];
+        snprintf(name, sizeof name, STORE_RENEWALS "%s", d->core->def.databases[db].name);
+        if (find(reading, name) == NULL) {
+            core_lose_renewal(d->core, d->core->def.databases[db].name);
+        }
+    }
+}
+
 static void take_up(struct daemon *d, const struct reading *reading)
 {
     /* The definition first: records are filed by its names. */
@@ -203,6 +214,7 @@ static void take_up(struct daemon *d, const struct reading *reading)
         }
     }
     take_absent_peers(d, reading);
+    take_absent_renewals(d, reading);
 }
 
 /* ---- one reading ---- */

@@ -238,6 +238,7 @@ static void take_renewal(struct daemon *d, const char *database, const struct et
     struct renewal_record renewal;
     struct err err = {0};
     if (renewal_record_decode(kv->value, kv->value_len, &renewal, &err) < 0) {
+        core_lose_renewal(d->core, database);
         store_complain(d, kv->key, &err);
     } else {
         core_take_renewal(d->core, database, &renewal, kv->mod_revision, clock_now_ms());
@@ -350,6 +351,8 @@ static void take_event(struct daemon *d, const struct etcd_event *event)
         store_take_key(d, &event->kv);
     } else if (cut(event->kv.key, d->prefix, STORE_CONTROLLERS, &rest)) {
         take_controller(d, rest, NULL);
+    } else if (cut(event->kv.key, d->prefix, STORE_RENEWALS, &rest)) {
+        core_lose_renewal(d->core, rest);
     } else if (cut(event->kv.key, d->prefix, STORE_CONFIG, &rest) && *rest == '\0') {
         store_lose_config(d);
     }

@@ -335,6 +335,7 @@ static void look(struct world *world, int db, int i)
     const struct stored_permit *permit = &world->store.permits[db];
     if (!lives(world, db, i)) {
         guard->deadline_ms = 0;
+        guard->reported_ms = 0; /* it reports as soon as it is booted again */
         return;
     }
     if (!reaches_store(world, db, i)) {

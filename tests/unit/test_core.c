@@ -451,6 +451,41 @@ static void time_is_no_evidence_for_who_would_not_have_been_asked(void **unused)
     free(t);
 }
 
+static void a_candidate_that_never_renewed_never_was_a_primary(void **unused)
+{
+    (void)unused;
+    struct driven *t = fencing_guarded();
+    struct database_state *d = &t->core.databases[0];
+    struct move_record *move = &t->core.groups[0].record.workflow.moves[0];
+    assert_false(the_permit_was_never_taken_up(&t->core, 0)); /* it renewed, and is replaced */
+    d->permit.epoch.counter++;
+    assert_false(the_permit_was_never_taken_up(&t->core, 0)); /* it may have run before the grant */
+    snprintf(move->fence_node, NAME_SIZE, "n1");
+    assert_false(the_permit_was_never_taken_up(&t->core, 0)); /* the permit is another's */
+    snprintf(d->permit.node, NAME_SIZE, "n1");
+    assert_true(the_permit_was_never_taken_up(&t->core, 0));
+    d->renewal.said.epoch = d->permit.epoch;
+    assert_false(the_permit_was_never_taken_up(&t->core, 0));
+    d->renewal.said.epoch.counter--;
+    d->permit_revision = t->core.seen_revision + 1; /* a renewal may be on its way */
+    assert_false(the_permit_was_never_taken_up(&t->core, 0));
+    core_saw(&t->core, d->permit_revision);
+    assert_true(the_permit_was_never_taken_up(&t->core, 0));
+    d->instances[1].fact.answered = true;
+    d->instances[1].fact.role = ROLE_PRIMARY; /* by whatever hand */
+    assert_false(the_permit_was_never_taken_up(&t->core, 0));
+    d->instances[1].fact.role = ROLE_STANDBY;
+    assert_true(the_permit_was_never_taken_up(&t->core, 0));
+    t->core.def.nodes[1].levels[1].method = FENCE_AGENT;
+    assert_false(the_permit_was_never_taken_up(&t->core, 0));
+    t->core.def.nodes[1].levels[1].method = FENCE_PERMIT;
+    core_lose_renewal(&t->core, "d7");
+    assert_true(the_permit_was_never_taken_up(&t->core, 0));
+    core_lose_renewal(&t->core, "d0"); /* what it said cannot be read */
+    assert_false(the_permit_was_never_taken_up(&t->core, 0));
+    free(t);
+}
+
 static void time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_blind(void **unused)
 {
     (void)unused;
@@ -2024,6 +2059,7 @@ int main(void)
         cmocka_unit_test(who_has_begun_to_revoke_promises_nothing),
         cmocka_unit_test(time_counts_the_whole_sum_from_the_later_of_revocation_and_promise),
         cmocka_unit_test(time_is_no_evidence_for_who_would_not_have_been_asked),
+        cmocka_unit_test(a_candidate_that_never_renewed_never_was_a_primary),
         cmocka_unit_test(time_is_no_evidence_without_an_armed_watchdog_or_where_guards_go_on_blind),
         cmocka_unit_test(a_guards_report_of_life_after_the_proof_voids_it),
         cmocka_unit_test(a_guards_report_counts_for_the_revocation_that_it_names),
