@@ -101,7 +101,8 @@ bool guard_is_former_primary(const struct guard_core *core)
 /*
  * A clean end is in the control file; after a crash nobody knows how far its WAL goes. It says that
  * nothing was written after the shutdown checkpoint, not that anybody received it. Where the
- * checkpoint begins is what it tells, so a fork right there has left it out: the record lies beyond.
+ * checkpoint begins is what it tells, so a fork right there has left it out: the record lies
+ * beyond.
  */
 bool guard_is_at_or_below_fork(const struct guard_core *core)
 {
