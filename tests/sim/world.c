@@ -266,7 +266,6 @@ static void liveness(void)
 {
     uint64_t healed = w.now;
     const struct move_record *move = store_move();
-    uint64_t epoch = st.permit.epoch.counter;
     bool promoting = move != NULL && move->candidate[0] != '\0' && move->phase <= PHASE_PROMOTE;
     uint64_t limit = bound_us() + (promoting ? PROMOTION_US : 0);
     while (w.broken[0] == '\0' && w.now < healed + limit && !served_since(healed + 200 * MS)) {
@@ -281,19 +280,11 @@ static void liveness(void)
     const char *waits = waits_for_person(ctl_leading());
     int c = ctl_leading();
     const char *state = c >= 0 ? db_state_names[ctls[c].core.databases[0].state] : "no leader";
-    bool without = w.victim >= 0 && strcmp(st.permit.node, node_name(w.victim)) == 0;
     if (waits[0] != '\0') {
         snprintf(w.ending, sizeof w.ending, "core: %s", waits);
     } else if (w.pgs[holder_of_permit()].primary && pg_works(holder_of_permit()) &&
                !pg_can_ack(holder_of_permit())) {
         snprintf(w.ending, sizeof w.ending, "core: commits wait for a standby: %s", state);
-    } else if (promoting && without) {
-        /* Asked five times, half a minute each, before a person is called. */
-        snprintf(w.ending, sizeof w.ending, "core: the candidate's guard is silent: %s", state);
-    } else if (without && st.permit.epoch.counter > epoch) {
-        /* Its guard answers, and nobody else reaches it. */
-        snprintf(w.ending, sizeof w.ending, "core: started again where nobody is served: %s",
-                 state);
     } else {
         broken(
             "L1: the core is well for %.0f s, nobody is served and no person is called: %s, permit "
@@ -328,10 +319,7 @@ static void converge(void)
     char held[GUARD_TEXT_SIZE] = "";
     int n = st.permit.node[1] - '1';
     snprintf(held, sizeof held, "%s", guard_held(&guards[n].core));
-    /* A candidate that does not promote itself is asked five times, half a minute each, before a
-     * person is called. */
-    bool asked = c >= 0 && ctls[c].core.databases[0].promote_tries > 0;
-    if (waits[0] == '\0' && !asked) {
+    if (waits[0] == '\0') {
         broken("L8: everything is well, nobody is served and no person is called: %s",
                c >= 0 ? db_state_names[ctls[c].core.databases[0].state] : "no leader");
     }
