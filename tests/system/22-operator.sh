@@ -58,10 +58,6 @@ pids() {
     cat "$WORLD"/ops?/failoverd.pid
 }
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 # events_tell FILTER: in whichever order the controllers are asked, so whoever of them leads.
 events_tell() {
     local first second

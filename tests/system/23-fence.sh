@@ -26,10 +26,6 @@ called_once() {
     [[ $(calls_for fence.payments) == 1 ]] || ! cat "$WORLD/calls.log"
 }
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 confirm() {
     ctl confirm-fenced pay-east --yes --reason 'pulled both power cords, rack 7'
 }

@@ -48,10 +48,6 @@ open_by_hand() { # PROXY BACKEND SERVER
     [[ -z $(proxy_ask "$1" "set server $2/$3 state ready" | tr -d '\n') ]]
 }
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 incident_is_told() {
     ctl incident show latest --json >"$TMP/incident.json" && jq -e 'all(.laps_ms[]; . != null)' "$TMP/incident.json"
 }

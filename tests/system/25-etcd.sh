@@ -3,25 +3,7 @@
 # was begun is finished when it is back.
 # shellcheck disable=SC2317
 . "$(dirname "$0")/world.bash"
-
-# The member that this controller talks to: the address with most of its connections.
-member_in_use() { # HOST
-    local address host
-    address=$(host_exec "$1" ss -Htn state established dport = 2379 | awk '{ print $4 }' | sed 's/:2379$//' | sort | uniq -c |
-        sort -rn | awk 'NR == 1 { print $2 }')
-    for host in etcd1 etcd2 etcd3; do
-        [[ ${HOST_ADDRESS[$host]} == "$address" ]] && echo "$host" && return
-    done
-    return 1
-}
-
-term_is() { # TERM
-    status_shows ".leader.term == $1 and .etcd.reachable"
-}
-
-term() {
-    ctl status --json | jq -er .leader.term
-}
+. "$(dirname "$0")/etcd.bash"
 
 lose_quorum() {
     host_kill etcd2
@@ -42,36 +24,8 @@ both_wait() {
     done
 }
 
-both_live() {
-    cat "$WORLD"/ops?/failoverd.pid >"$TMP/pids"
-    cmp "$TMP/pids" "$TMP/pids.first" && kill -0 "$(head -n 1 "$TMP/pids")" "$(tail -n 1 "$TMP/pids")"
-}
-
-permits_are() { # COUNTER of payments, COUNTER of orders
-    local database
-    for database in payments orders; do
-        etcd_value "permits/$database" | jq -e ".state == \"granted\" and .epoch.counter == $1" || return 1
-        shift
-    done
-}
-
-is_standby() { # NODE
-    [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
-}
-
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
-revoke_leader_lease() {
-    local lease
-    # Not by jq, whose numbers are not that long.
-    lease=$(etcd_ctl etcd1 get /failover/shop/leader -w fields | sed -n 's/^"Lease" : //p') && [[ -n $lease ]] &&
-        etcd_ctl etcd1 lease revoke "$(printf '%x' "$lease")"
-}
-
 world_begin
-cat "$WORLD"/ops?/failoverd.pid >"$TMP/pids.first"
+remember_pids
 check_soon "all is well" 20 is_well
 
 # --- one member ------------------------------------------------------------------------------------------------------

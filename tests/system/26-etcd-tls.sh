@@ -6,21 +6,6 @@
 . "$(dirname "$0")/world.bash"
 . "$(dirname "$0")/etcd.bash"
 
-# The member that this controller talks to: the address with most of its connections.
-member_in_use() { # HOST
-    local address host
-    address=$(host_exec "$1" ss -Htn state established dport = 2379 | awk '{ print $4 }' | sed 's/:2379$//' | sort | uniq -c |
-        sort -rn | awk 'NR == 1 { print $2 }')
-    for host in etcd1 etcd2 etcd3; do
-        [[ ${HOST_ADDRESS[$host]} == "$address" ]] && echo "$host" && return
-    done
-    return 1
-}
-
-term_is() { # TERM
-    status_shows ".leader.term == $1 and .etcd.reachable"
-}
-
 # Nobody without a certificate of ours is heard, and nobody without a user writes.
 answers_without_certificate() {
     host_exec ops1 curl -sS --max-time 5 --cacert "$WORLD/tls/ca.pem" -d '{}' "$(etcd_url etcd1)/v3/maintenance/status"
@@ -29,14 +14,6 @@ answers_without_certificate() {
 write_without_user() { # prints the gateway's answer
     host_exec ops1 curl -sS --max-time 5 --cacert "$WORLD/tls/ca.pem" --cert "$WORLD/tls/client.pem" --key "$WORLD/tls/client.key" \
         -d '{"key":"YQ==","value":"YQ=="}' "$(etcd_url etcd1)/v3/kv/put"
-}
-
-is_standby() { # NODE
-    [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
-}
-
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
 }
 
 reload() { # HOST...

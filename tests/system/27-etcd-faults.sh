@@ -51,32 +51,8 @@ weather_is() { # LOG WORDS
     [[ $(tail -n 1 "$1") == "$2"* ]]
 }
 
-term_is() { # TERM
-    status_shows ".leader.term == $1 and .etcd.reachable"
-}
-
 leads_elsewhere() { # HOST that leads no more
     status_of "$(other_than "$1")" ".controller.leading" && status_of "$1" '.controller.leading | not'
-}
-
-never_both() {
-    ! { status_of ops1 .controller.leading && status_of ops2 .controller.leading; }
-}
-
-is_standby() { # NODE
-    [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
-}
-
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
-permits_are() { # COUNTER of payments, COUNTER of orders
-    local database
-    for database in payments orders; do
-        etcd_value "permits/$database" | jq -e ".state == \"granted\" and .epoch.counter == $1" || return 1
-        shift
-    done
 }
 
 descriptors() { # HOST

@@ -7,10 +7,6 @@
 . "$(dirname "$0")/world.bash"
 REFENCES=3 # an hour
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 # By the device itself, as a person would, not by way of a controller.
 power() { # NODE on|off
     host_exec bmc ipmitool -I lanplus -C 3 -H "${SHOP_BMC[$1]}" -U admin -P "$(world_secret ipmi)" chassis power "$2"

@@ -95,10 +95,6 @@ nothing_of_theirs_runs() {
     return "$status"
 }
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 # The incident tells of a level that gave no proof, in these words.
 incident_tells() { # LEVEL WORDS
     ctl incident show --json >"$TMP/incident.json" && jq -er '.. | strings' "$TMP/incident.json" |

@@ -103,10 +103,6 @@ no_answer_to() { # curl ARGUMENTS...: not by any HTTP status
     ! host_exec client curl -sS -m 5 -o /dev/null "$@"
 }
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 # Asks without an end; each answer that does not come is counted.
 ask_on() {
     while [[ -d $WORLD && ! -e $WORLD/enough ]]; do

@@ -96,10 +96,6 @@ guarded() { # TIERS: all databases serve, and obey permits
         all(.groups[].databases[]; .state == "normal" and .writable and .permit == "granted" and .renewed_age_ms < 5000)'
 }
 
-has_moved() { # DATABASE NODE
-    status_shows "[$(db "$1") | .primary == \"$2\" and .state == \"normal\" and .writable] == [true]"
-}
-
 world_begin
 remember_pids
 check_soon "both controllers have copied the store into a file" 20 copies_are_new 1 2

@@ -2,6 +2,7 @@
 # etcd.bash - what the tests that break etcd have in common. Sourced after world.bash.
 #
 #     goes_on, nobody_leads, both_live, both_show_problem WORDS
+#     term, term_is TERM, member_in_use HOST, permits_are COUNTER COUNTER, revoke_leader_lease
 #     mark, both_say WORDS, somebody_says WORDS      of the controllers' logs since the mark
 declare -A MARK=()
 PIDS=()
@@ -24,6 +25,29 @@ leads_newly() { # TERM of before
 
 term() {
     ctl status --json | jq -er .leader.term
+}
+
+term_is() { # TERM
+    status_shows ".leader.term == $1 and .etcd.reachable"
+}
+
+permits_are() { # COUNTER of payments, COUNTER of orders
+    local database
+    for database in payments orders; do
+        etcd_value "permits/$database" | jq -e ".state == \"granted\" and .epoch.counter == $1" || return 1
+        shift
+    done
+}
+
+# The member that this controller talks to: the address with most of its connections.
+member_in_use() { # HOST
+    local address host
+    address=$(host_exec "$1" ss -Htn state established dport = 2379 | awk '{ print $4 }' | sed 's/:2379$//' | sort | uniq -c |
+        sort -rn | awk 'NR == 1 { print $2 }')
+    for host in etcd1 etcd2 etcd3; do
+        [[ ${HOST_ADDRESS[$host]} == "$address" ]] && echo "$host" && return
+    done
+    return 1
 }
 
 both_say() { # WORDS (extended expression), since the mark
@@ -64,6 +88,7 @@ both_show_problem() { # WORDS
 
 revoke_leader_lease() {
     local lease
+    # Not by jq, whose numbers are not that long.
     lease=$(etcd_ctl etcd1 get /failover/shop/leader -w fields | sed -n 's/^"Lease" : //p') && [[ -n $lease ]] &&
         etcd_ctl etcd1 lease revoke "$(printf '%x' "$lease")"
 }

@@ -450,10 +450,6 @@ heal_all() {
     return 0
 }
 
-has_moved() {
-    status_shows "[$(db payments) | .primary == \"$NEW\" and .state == \"normal\" and .writable] == [true]"
-}
-
 nothing_moved() {
     etcd_value permits/payments | jq -e ".state == \"granted\" and .node == \"$OLD\" and .epoch.counter == $GRANTED" &&
         record_shows '.workflow == null'
@@ -476,10 +472,6 @@ runs_nothing() { # NODE: of PostgreSQL
     [[ -z $(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$WORLD/$1/data" 2>/dev/null) ]]
 }
 
-is_standby() { # NODE
-    [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
-}
-
 stays_down() { # NODE: what its guard says of it
     report_shows "$1" '.state == "stopped" and .held != ""' && runs_nothing "$1"
 }
@@ -490,10 +482,6 @@ watchdog_fired() { # NODE
 
 log_of() { # HOST WORDS: an extended expression
     grep -qE "$2" "$WORLD/$1"/{failoverd,guard}.log 2>/dev/null
-}
-
-never_both() {
-    ! { status_of ops1 .controller.leading && status_of ops2 .controller.leading; }
 }
 
 leads_not() { # HOST

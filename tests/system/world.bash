@@ -139,6 +139,15 @@ leader_of() {
     ctl status --json | jq -er .leader.id
 }
 
+never_both() { # lead
+    ! { status_of ops1 .controller.leading && status_of ops2 .controller.leading; }
+}
+
+# Without words: payments, to the node that rows.bash calls NEW.
+has_moved() { # [DATABASE NODE]
+    status_shows "[$(db "${1:-payments}") | .primary == \"${2:-${NEW:-}}\" and .state == \"normal\" and .writable] == [true]"
+}
+
 other_than() { # ops1 | ops2
     [[ $1 == ops1 ]] && echo ops2 || echo ops1
 }
@@ -204,6 +213,10 @@ pg_signal() {
         [[ $parent == "$top" && $title == *"${3:-}"* ]] && kill "-$2" "$pid"
     done < <(ps -e -o pid=,ppid=,args=)
     return 0
+}
+
+is_standby() { # NODE
+    [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
 }
 
 # The nodes whose PostgreSQL takes writes for this kind of business, one a line.
