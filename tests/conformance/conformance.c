@@ -120,6 +120,49 @@ static void split(const char *line, char copy[160], struct words *ret)
     }
 }
 
+/* ---- hands ---- */
+
+void pg_by_hand(const struct pg_hands *hands, const struct words *words, struct says *ret_says)
+{
+    int i = word_number(words, 2, 'a');
+    if (word_is(words, 1, "start")) {
+        hands->start(words, i, ret_says);
+    } else if (word_is(words, 1, "names")) {
+        hands->set_names(i, words_from(words, 3), ret_says);
+    } else if (word_is(words, 1, "commit")) {
+        hands->commit(i, words->at[3], ret_says);
+    } else if (word_is(words, 1, "probe")) {
+        hands->probe(i, ret_says);
+    } else if (word_is(words, 1, "promote")) {
+        hands->promote(i, ret_says);
+    } else if (word_is(words, 1, "stop")) {
+        hands->stop(i, ret_says);
+    } else if (!hands->handle(words, i)) {
+        hands->look(words, i, ret_says);
+    }
+}
+
+bool etcd_by_hand(const struct etcd_hands *hands, const struct words *words, int who,
+                  struct says *ret_says)
+{
+    if (word_is(words, 1, "lease")) {
+        hands->lease(who, ret_says);
+    } else if (word_is(words, 1, "expire")) {
+        hands->expire(who, ret_says);
+    } else if (word_is(words, 1, "campaign")) {
+        hands->campaign(who, ret_says);
+    } else if (word_is(words, 1, "save")) {
+        hands->save(words, who, ret_says);
+    } else if (word_is(words, 1, "renew")) {
+        hands->renew(words, who, ret_says);
+    } else if (word_is(words, 1, "report")) {
+        hands->report(words, who, ret_says);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* ---- names ---- */
 
 void names_read(const char *text, struct wanted_names *ret)

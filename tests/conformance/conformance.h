@@ -55,6 +55,31 @@ struct wanted_names {
 void names_read(const char *text, struct wanted_names *ret);
 int names_place_of(const struct wanted_names *names, int who);
 
+/* What both sides have a hand for. The rest of a side's words are its own. */
+struct pg_hands {
+    void (*start)(const struct words *words, int i, struct says *ret_says);
+    void (*set_names)(int i, const char *text, struct says *ret_says);
+    void (*commit)(int i, const char *name, struct says *ret_says);
+    void (*probe)(int i, struct says *ret_says);
+    void (*promote)(int i, struct says *ret_says);
+    void (*stop)(int i, struct says *ret_says);
+    bool (*handle)(const struct words *words, int i); /* false: no such word */
+    void (*look)(const struct words *words, int i, struct says *ret_says);
+};
+struct etcd_hands {
+    void (*lease)(int who, struct says *ret_says);
+    void (*expire)(int who, struct says *ret_says);
+    void (*campaign)(int who, struct says *ret_says);
+    void (*save)(const struct words *words, int who, struct says *ret_says);
+    void (*renew)(const struct words *words, int who, struct says *ret_says);
+    void (*report)(const struct words *words, int who, struct says *ret_says);
+};
+/* A command whose third word is an instance. */
+void pg_by_hand(const struct pg_hands *hands, const struct words *words, struct says *ret_says);
+/* false: it is none of these. */
+bool etcd_by_hand(const struct etcd_hands *hands, const struct words *words, int who,
+                  struct says *ret_says);
+
 /* real_*.c */
 void real_pg_open(void);
 void real_pg_begin(void);

@@ -440,6 +440,17 @@ static void look(const struct words *words, int i, struct says *ret_says)
     }
 }
 
+static const struct pg_hands pg_hands = {
+    .start = start,
+    .set_names = set_names,
+    .commit = commit,
+    .probe = probe,
+    .promote = promote,
+    .stop = stop,
+    .handle = handle,
+    .look = look,
+};
+
 static void model_pg(const struct words *words, struct says *ret_says)
 {
     if (word_is(words, 1, "await") || word_is(words, 1, "cancel")) {
@@ -451,22 +462,7 @@ static void model_pg(const struct words *words, struct says *ret_says)
         }
         return;
     }
-    int i = word_number(words, 2, 'a');
-    if (word_is(words, 1, "start")) {
-        start(words, i, ret_says);
-    } else if (word_is(words, 1, "names")) {
-        set_names(i, words_from(words, 3), ret_says);
-    } else if (word_is(words, 1, "commit")) {
-        commit(i, words->at[3], ret_says);
-    } else if (word_is(words, 1, "probe")) {
-        probe(i, ret_says);
-    } else if (word_is(words, 1, "promote")) {
-        promote(i, ret_says);
-    } else if (word_is(words, 1, "stop")) {
-        stop(i, ret_says);
-    } else if (!handle(words, i)) {
-        look(words, i, ret_says);
-    }
+    pg_by_hand(&pg_hands, words, ret_says);
 }
 
 /* ---- etcd ---- */
@@ -697,6 +693,15 @@ static void set_watching(int proc, bool watching)
     }
 }
 
+static const struct etcd_hands etcd_hands = {
+    .lease = lease,
+    .expire = expire,
+    .campaign = campaign,
+    .save = save,
+    .renew = renew,
+    .report = report,
+};
+
 static void model_etcd(const struct words *words, struct says *ret_says)
 {
     if (word_is(words, 1, "key")) {
@@ -713,24 +718,15 @@ static void model_etcd(const struct words *words, struct says *ret_says)
     bool guard = words->len > 2 && words->at[2][0] == 'a';
     int number = word_number(words, 2, guard ? 'a' : 'c');
     int proc = guard ? E_NODE + number : number;
-    if (word_is(words, 1, "lease")) {
-        lease(number, ret_says);
-    } else if (word_is(words, 1, "expire")) {
-        expire(number, ret_says);
-    } else if (word_is(words, 1, "campaign")) {
-        campaign(number, ret_says);
-    } else if (word_is(words, 1, "resign")) {
+    if (etcd_by_hand(&etcd_hands, words, number, ret_says)) {
+        return;
+    }
+    if (word_is(words, 1, "resign")) {
         to_store(proc, EV_ST_RESIGN, &(struct ev){.a = number, .n = (uint64_t)ctls[number].term});
     } else if (word_is(words, 1, "view")) {
         int load = load_new(sizeof(struct controller_record));
         memset(load_at(load), 0, sizeof(struct controller_record));
         to_store(proc, EV_ST_VIEW, &(struct ev){.a = number, .load = load});
-    } else if (word_is(words, 1, "save")) {
-        save(words, number, ret_says);
-    } else if (word_is(words, 1, "renew")) {
-        renew(words, number, ret_says);
-    } else if (word_is(words, 1, "report")) {
-        report(words, number, ret_says);
     } else if (word_is(words, 1, "lose")) {
         st.lose_answer[proc] = 1;
     } else if (word_is(words, 1, "watch") || word_is(words, 1, "stall")) {

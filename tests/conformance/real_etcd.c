@@ -562,27 +562,27 @@ static void say_key(const char *name, struct says *ret_says)
     }
 }
 
+static const struct etcd_hands etcd_hands = {
+    .lease = lease,
+    .expire = expire,
+    .campaign = campaign,
+    .save = save,
+    .renew = renew,
+    .report = report,
+};
+
 static void on_process(const struct words *words, int number, int who, struct says *ret_says)
 {
-    if (word_is(words, 1, "lease")) {
-        lease(number, ret_says);
-    } else if (word_is(words, 1, "expire")) {
-        expire(number, ret_says);
-    } else if (word_is(words, 1, "campaign")) {
-        campaign(number, ret_says);
-    } else if (word_is(words, 1, "resign")) {
+    if (etcd_by_hand(&etcd_hands, words, number, ret_says)) {
+        return;
+    }
+    if (word_is(words, 1, "resign")) {
         char mine[64];
         snprintf(mine, sizeof mine, "create(\"leader\") = \"%lld\"", terms[number]);
         txn(mine, "del leader", "get leader", NULL);
     } else if (word_is(words, 1, "view")) {
         ctl("put --lease=%s view.c%d x", leases[number][0] != '\0' ? leases[number] : "1",
             number + 1);
-    } else if (word_is(words, 1, "save")) {
-        save(words, number, ret_says);
-    } else if (word_is(words, 1, "renew")) {
-        renew(words, number, ret_says);
-    } else if (word_is(words, 1, "report")) {
-        report(words, number, ret_says);
     } else if (word_is(words, 1, "lose")) {
         loses[who] = true;
     } else if (word_is(words, 1, "news")) {

@@ -603,6 +603,17 @@ static bool handle(const struct words *words, int i)
     return true;
 }
 
+static const struct pg_hands pg_hands = {
+    .start = start,
+    .set_names = set_names,
+    .commit = commit,
+    .probe = probe,
+    .promote = promote,
+    .stop = stop,
+    .handle = handle,
+    .look = look,
+};
+
 void real_pg(const struct words *words, struct says *ret_says)
 {
     if (word_is(words, 1, "await")) {
@@ -613,22 +624,7 @@ void real_pg(const struct words *words, struct says *ret_says)
         give_up(write_of(words, 2), ret_says);
         return;
     }
-    int i = word_number(words, 2, 'a');
-    if (word_is(words, 1, "start")) {
-        start(words, i, ret_says);
-    } else if (word_is(words, 1, "names")) {
-        set_names(i, words_from(words, 3), ret_says);
-    } else if (word_is(words, 1, "commit")) {
-        commit(i, words->at[3], ret_says);
-    } else if (word_is(words, 1, "probe")) {
-        probe(i, ret_says);
-    } else if (word_is(words, 1, "promote")) {
-        promote(i, ret_says);
-    } else if (word_is(words, 1, "stop")) {
-        stop(i, ret_says);
-    } else if (!handle(words, i)) {
-        look(words, i, ret_says);
-    }
+    pg_by_hand(&pg_hands, words, ret_says);
 }
 
 /* ---- the whole of it ---- */
