@@ -408,6 +408,17 @@ static void clear_away(struct guard_core *core)
     stop_at(core, core->now_ms);
 }
 
+/* It was to be started as a primary, and another hand was faster: it has standby.signal in it, and
+ * its own history could not be gone on with from there. Said as an end, so that nobody waits. */
+static void give_way(struct guard_core *core)
+{
+    core->crash_epoch = core->permit.epoch;
+    core->crashes = GUARD_CRASHES;
+    core->crash_ms = core->now_ms;
+    snprintf(core->crash, sizeof core->crash, "somebody else started it, as a standby");
+    stop_unpermitted(core);
+}
+
 static void keep_time(struct guard_core *core, const struct guard_permit *permit, bool armed,
                       uint64_t valid_until_ms)
 {
@@ -724,6 +735,7 @@ static const struct guard_rule rules[] = {
   { "R-G34", IN(DOWN),          NOW,                  WHEN(something_runs),               DUTY_LOOKING,   ACT(report),               "somebody else started it" },
   { "R-G35", IN(STARTING),      NOW,                  WHEN(is_up_as_standby),             DUTY_STANDBY,   ACT(be_standby),           "it runs as a standby" },
   { "R-G36", IN(LAUNCHING)|IN(PROMOTING), NOW,        WHEN(is_up_as_primary),             DUTY_PRIMARY,   ACT(be_primary),           "it is a primary, and its directory carries standby.signal again" },
+  { "R-G39", IN(LAUNCHING),     NOW,                  WHEN(is_up_as_standby),             DUTY_STOPPING,  ACT(give_way),             "somebody else started it as a standby before it could be started as the primary: it is stopped, and that is said" },
   { "R-G37", IN(PROMOTING),     GUARD_EV_PROMOTED,    WHEN(always),                       DUTY_PRIMARY,   ACT(be_primary),           "it has taken a write" },
   { "R-G38", IN(PROMOTING),     GUARD_EV_UNPROMOTED,  WHEN(always),                       GUARD_STAY,      ACT(wait_and_look),        "unknown is not failed: it counts as a primary until it is proven stopped" },
   /* time */

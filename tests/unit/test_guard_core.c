@@ -204,6 +204,21 @@ static void begin_as_primary(void)
     assert_int_equal(core.state, DUTY_PRIMARY);
 }
 
+/* Seen by the simulator: it was launching for ever. */
+static void one_that_another_hand_starts_as_a_standby_is_stopped_and_said(void **state)
+{
+    (void)state;
+    begin_at_rest(GUARD_CONTROL_PRIMARY_CRASH);
+    accept_renewal(now_ms);
+    assert_int_equal(core.state, DUTY_LAUNCHING);
+    see(seen_running(ROLE_UNKNOWN));
+    assert_int_equal(core.state, DUTY_LAUNCHING);
+    see(seen_running(ROLE_STANDBY));
+    assert_int_equal(core.state, DUTY_STOPPING);
+    assert_true(core.counts);
+    assert_non_null(strstr(core.crash, "as a standby"));
+}
+
 static void begin_as_standby(void)
 {
     begin((struct guard_durable){.guarding = true}, (struct guard_boot_state){.known = false});
@@ -2298,6 +2313,7 @@ int main(void)
         cmocka_unit_test(may_promote_only_the_life_that_the_permit_names),
         cmocka_unit_test(must_stop_and_may_be_primary_are_never_both_true),
         cmocka_unit_test(a_standby_starts_only_where_its_wal_cannot_lie_past_the_fork),
+        cmocka_unit_test(one_that_another_hand_starts_as_a_standby_is_stopped_and_said),
         cmocka_unit_test(the_watchdog_is_fed_only_while_every_primary_is_in_its_time),
         cmocka_unit_test(what_a_guard_may_is_what_its_sentences_say_in_any_state),
         cmocka_unit_test(what_a_standby_follows_and_a_primary_enforces_is_what_is_recorded),
