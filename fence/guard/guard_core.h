@@ -329,6 +329,9 @@ bool guard_must_stop(const struct guard_core *core);
 bool guard_may_extend(const struct guard_core *core);
 /* For the report: what PostgreSQL is, as far as it is proven ... */
 enum guard_state guard_proven_state(const struct guard_core *core);
+/* How it ended by itself under the epoch that is reported beside it; "": it did not. An end under
+ * an earlier one says nothing of a start under this. */
+const char *guard_ended(const struct guard_core *core);
 /* ... and the rest. */
 int64_t guard_stopped_for(const struct guard_core *core);     /* 0: none */
 int64_t guard_cut_for(const struct guard_core *core);         /* 0: none */

@@ -271,6 +271,11 @@ enum guard_state guard_proven_state(const struct guard_core *core)
                                                        : GUARD_UNKNOWN;
 }
 
+const char *guard_ended(const struct guard_core *core)
+{
+    return guard_epoch_is(core->crash_epoch, core->durable.epoch) ? core->crash : "";
+}
+
 int64_t guard_stopped_for(const struct guard_core *core)
 {
     bool dropped = epoch_compare(core->durable.spent, core->permit.epoch) >= 0;

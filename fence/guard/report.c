@@ -64,8 +64,8 @@ static void fill(const struct guard_run *run, uint64_t now_ms, struct guard_reco
     record->cut_for = guard_cut_for(core);
     record->asks_start = guard_asks_start(core);
     record->sync_for = guard_sync_for(core);
-    if (core->crash[0] != '\0') {
-        snprintf(record->crash, sizeof record->crash, "%.*s", TEXT_SIZE - 1, core->crash);
+    if (guard_ended(core)[0] != '\0') {
+        snprintf(record->crash, sizeof record->crash, "%.*s", TEXT_SIZE - 1, guard_ended(core));
         record->down_ms = now_ms > core->crash_ms ? now_ms - core->crash_ms : 0;
     }
     record->watchdog = d->watchdog.kind;

@@ -1134,8 +1134,8 @@ static void fill(int n, struct guard_record *record)
     record->cut_for = guard_cut_for(core);
     record->asks_start = guard_asks_start(core);
     record->sync_for = guard_sync_for(core);
-    if (core->crash[0] != '\0') {
-        snprintf(record->crash, sizeof record->crash, "%.*s", TEXT_SIZE - 1, core->crash);
+    if (guard_ended(core)[0] != '\0') {
+        snprintf(record->crash, sizeof record->crash, "%.*s", TEXT_SIZE - 1, guard_ended(core));
         record->down_ms = now > core->crash_ms ? now - core->crash_ms : 0;
     }
     record->watchdog = WATCHDOG_TEST;
