@@ -490,6 +490,23 @@ load_line() {
     return 0
 }
 
+# Each load has had an answer within the last MS.
+load_goes_through() { # MS
+    local kind
+    for kind in "${SHOP_KINDS[@]}"; do
+        load_line "$kind"
+        ((SILENT_MS < $1)) || return 1
+    done
+}
+
+# The nodes whose PostgreSQL takes writes for this kind of business, one a line.
+primaries_of() { # KIND
+    local node
+    for node in "${SHOP_HOME[$1]}" "${SHOP_AWAY[$1]}" ${SHOP_FURTHER[$1]:-}; do
+        [[ $(pg_sql "$node" postgres 'SELECT pg_is_in_recovery()' 2>/dev/null) != f ]] || echo "$node"
+    done
+}
+
 load_ended() {
     local host
     for host in client ${SHOP_NEAR:+near}; do

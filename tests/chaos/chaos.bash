@@ -17,23 +17,7 @@ CASES_OK=0 CASES_BAD=0 FAILOVERS=0 BOOTS=0 OUTAGES=()
 
 # --- the world -------------------------------------------------------------------------------------------------
 
-# Either node may be the standby, and a failover a minute is nothing here.
-definition_database() { # KIND
-    local home=${SHOP_HOME[$1]} away=${SHOP_AWAY[$1]}
-    cat <<-END
-	  ${SHOP_DATABASE[$1]}:
-	    dbname: ${SHOP_DATABASE[$1]}
-	    user: failoverd
-	    password: postgres
-	    sslmode: disable
-	    durability: sync
-	    sync: { first: 1, standbys: [$away, $home] }
-	    instances:
-	      $home: { port: 5432, name: $(pg_name "$home") }
-	      $away: { port: 5432, name: $(pg_name "$away") }
-	END
-}
-
+# A failover a minute is nothing here.
 chaos_definition() {
     shop_definition
     sed -i 's/budget: .*/budget: { failovers: 8, per: 1m }/' "$WORLD/cluster.yaml"
@@ -470,7 +454,7 @@ settle() {
     while :; do
         since_ms=$(($(now_ms) - from))
         look
-        [[ -n $WRITABLE_MS ]] || { load_goes_through && WRITABLE_MS=$since_ms; }
+        [[ -n $WRITABLE_MS ]] || { load_goes_through 700 && WRITABLE_MS=$since_ms; }
         if ((since_ms - mended >= 1000)); then
             mended=$since_ms
             mend_programs
@@ -491,14 +475,6 @@ settle() {
             fi
         fi
         sleep 0.2
-    done
-}
-
-load_goes_through() {
-    local kind
-    for kind in "${SHOP_KINDS[@]}"; do
-        load_line "$kind"
-        ((SILENT_MS < 700)) || return 1
     done
 }
 
@@ -554,21 +530,6 @@ only_what_belongs() {
     for host in "${CONTROLLERS[@]}"; do
         (($(cgroup_pids "$WORLD_CGROUP/$host" | wc -l) == 1)) || { echo "$host has children" && return 1; }
     done
-}
-
-descriptors() { # lines of PID and its descriptors
-    local host name pid
-    for host in ops1:failoverd ops2:failoverd pay-east:guard pay-west:guard ord-east:guard ord-west:guard; do
-        name=${host#*:} host=${host%:*}
-        pid=$(host_pid "$host" "$name")
-        [[ -d /proc/$pid/fd ]] && echo "$pid $(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)"
-    done
-    return 0
-}
-
-no_descriptor_leaked() {
-    descriptors | join <(sort "$TMP/descriptors") <(sort -) |
-        awk '$3 > $2 + 10 { print "pid " $1 " had " $2 " descriptors, has " $3; bad = 1 } END { exit bad }'
 }
 
 look_at_rest() {

@@ -55,7 +55,7 @@ leads_elsewhere() { # HOST that leads no more
     status_of "$(other_than "$1")" ".controller.leading" && status_of "$1" '.controller.leading | not'
 }
 
-descriptors() { # HOST
+descriptors_of() { # HOST
     find "/proc/$(host_pid "$1" failoverd)/fd" -mindepth 1 | wc -l
 }
 
@@ -136,9 +136,9 @@ bad_weather() { # SENTENCE WORDS...
 }
 
 bad_weather "answers cut after 150 bytes" cut 150
-descriptors_before=$(descriptors ops1)
+descriptors_before=$(descriptors_of ops1)
 bad_weather "connections refused" refuse
-descriptors_after=$(descriptors ops1)
+descriptors_after=$(descriptors_of ops1)
 check "no descriptors were left ($descriptors_before, then $descriptors_after)" test "$descriptors_after" -le $((descriptors_before + 8))
 for name in short types empty html null deep large endless; do
     bad_weather "answers that are $name" answer "$(nonsense "$name")"

@@ -356,22 +356,6 @@ no_rule_leaked() {
     done
 }
 
-# Lines of PID and its descriptors.
-descriptors() {
-    local host name pid
-    for host in ops1:failoverd ops2:failoverd "${SHOP_NODES[@]/%/:guard}"; do
-        name=${host#*:} host=${host%:*}
-        pid=$(host_pid "$host" "$name")
-        [[ -d /proc/$pid/fd ]] && echo "$pid $(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)"
-    done
-    return 0
-}
-
-# Of those that lived through the row none has many more than before it: a few connections come and go.
-no_descriptor_leaked() {
-    descriptors | join <(sort "$TMP/descriptors") <(sort -) | awk '$3 > $2 + 10 { print "pid " $1 " had " $2 ", has " $3; bad = 1 } END { exit bad }'
-}
-
 after_row() {
     if [[ -n $WAITS ]]; then
         check_soon "$ROW: it says whose word it waits for" 10 shows_alarm "$WAITS"

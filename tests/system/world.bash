@@ -219,13 +219,21 @@ is_standby() { # NODE
     [[ $(pg_sql "$1" postgres 'SELECT pg_is_in_recovery()') == t ]]
 }
 
-# The nodes whose PostgreSQL takes writes for this kind of business, one a line.
-primaries_of() {
-    local node
-    for node in "${SHOP_HOME[$1]}" "${SHOP_AWAY[$1]}" ${SHOP_FURTHER[$1]:-}; do
-        [[ $(pg_sql "$node" postgres 'SELECT pg_is_in_recovery()' 2>/dev/null) == f ]] && echo "$node"
+# Lines of PID and its descriptors, of the controllers and guards.
+descriptors() {
+    local host name pid
+    for host in ops1:failoverd ops2:failoverd "${SHOP_NODES[@]/%/:guard}"; do
+        name=${host#*:} host=${host%:*}
+        pid=$(host_pid "$host" "$name")
+        [[ -d /proc/$pid/fd ]] && echo "$pid $(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)"
     done
     return 0
+}
+
+# Of those that live since TMP/descriptors was written none has many more: a few connections come and go.
+no_descriptor_leaked() {
+    descriptors | join <(sort "$TMP/descriptors") <(sort -) |
+        awk '$3 > $2 + 10 { print "pid " $1 " had " $2 " descriptors, has " $3; bad = 1 } END { exit bad }'
 }
 
 kill_primaries() {
