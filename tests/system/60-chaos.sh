@@ -102,4 +102,28 @@ sed 's/^/    /' "$TMP/output"
 check "F18: four cases run from a file, and all are ok" test "$status" -eq 0
 check "each has its line" test "$(grep -c '^ok case' "$TMP/output")" = 4
 check "the second moved one database, and the old primary was rebuilt" grep -qE '^ok case 2 .* 1 grants, rebuild (pay-east|pay-west)' "$TMP/output"
+# --- told to end -----------------------------------------------------------------------------------------------
+
+spaces() {
+    find /run/netns -mindepth 1 -name 'fo-*' 2>/dev/null | sort
+}
+
+a_case_has_ended() {
+    grep -q '^ok case' "$TMP/output"
+}
+
+has_ended() { # PID
+    [[ ! -d /proc/$1 ]]
+}
+
+spaces >"$TMP/before"
+"$CHAOS/run" --seed 5 --minutes 5 --out "$TMP/chaos" --build-dir "$BUILD" </dev/null >"$TMP/output" 2>&1 &
+run=$!
+disown
+wait_for "a case has ended" 120 a_case_has_ended
+kill -TERM "$run"
+check "a run that is told to end does so" wait_for "its end" 30 has_ended "$run"
+check "it says how far it came" grep -qE '^[0-9]+ cases: [0-9]+ ok, 0 failed' "$TMP/output"
+check "and leaves no namespace" test -z "$(spaces | comm -13 "$TMP/before" -)"
+sed 's/^/    /' "$TMP/output"
 finish
