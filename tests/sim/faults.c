@@ -101,6 +101,21 @@ static void ask(int kind, int node)
     store_ask(of, of == REQUEST_FAILOVER && node >= 0 ? node % NODES : NOBODY, "trying");
 }
 
+static void count_triple(const struct fault *f)
+{
+    switch (f->kind) {
+    case FAULT_CUT: triples_count(f->kind, end_of(f->a), end_of(f->b)); break;
+    case FAULT_PART:
+    case FAULT_SLOW: triples_count(f->kind, end_of(f->a), 0); break;
+    case FAULT_CTL_CRASH:
+    case FAULT_CTL_PAUSE: triples_count(f->kind, f->a % CTLS, 0); break;
+    case FAULT_STORE_LOSES:
+    case FAULT_WALL:
+    case FAULT_WATCH: triples_count(f->kind, f->a % PROCS, 0); break;
+    default: triples_count(f->kind, instance(f->a), 0); break;
+    }
+}
+
 /* Sets f->a to what it means now, for its end. */
 static void begin(struct fault *f)
 {
@@ -238,6 +253,7 @@ static void strike(struct fault *f)
     w.calm_since = w.now;
     trace("FAULT %s %d %d for %.3f", fault_names[f->kind], f->a, f->b, (double)f->dur / 1e6);
     w.struck |= UINT64_C(1) << f->kind;
+    count_triple(f);
     begin(f);
     if (f->dur != 0) {
         after(NOBODY, EV_FAULT_ENDS, f->dur, &(struct ev){.a = (int)(f - plan.faults)});
@@ -265,8 +281,10 @@ void faults_point(enum point of, int proc)
         return;
     }
     if (points_seen_len < POINTS_SEEN_MAX) {
-        points_seen[points_seen_len++] =
-            (struct point_seen){(int)of, (int)w.point_count[of], w.now - w.phase_since};
+        points_seen[points_seen_len++] = (struct point_seen){.point = (int)of,
+                                                             .nth = (int)w.point_count[of],
+                                                             .step = triples_step(),
+                                                             .at = w.now - w.phase_since};
     }
     for (int i = 0; i < plan.len; i++) {
         struct fault *f = &plan.faults[i];

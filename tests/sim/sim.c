@@ -1,12 +1,15 @@
 /*
  * sim - tries bad days on a cluster in virtual time (sim.h says what is real in it).
  *
- *   sim --seed N [--trace]       one schedule
- *   sim --seeds FROM-TO [--twice] many; the first failures are shown, with the line that replays
- * each sim --plan 'LINE' [--trace]  a list of faults (faults.c) sim --file FILE...           files
- * of such lines sim --shrink N | --shrink-plan 'LINE'   fewer and shorter faults that still break
- * the same rule
- *
+ *   sim --seed N [--trace]         one schedule
+ *   sim --seeds FROM-TO [--twice]  many; the first failures are shown, with the line that replays
+ *                                  each
+ *   sim --singles I/N              each kind of fault at each point of a failover: a share of them
+ *   sim --pairs I/N                the same, and a second fault at a distance that is drawn
+ *   sim --triples                  each kind of fault at each step, to each that can have it; a
+ * table sim --plan 'LINE' [--trace]    a list of faults (faults.c) sim --file FILE... files of such
+ * lines sim --shrink N | --shrink-plan 'LINE' fewer and shorter faults that still break the same
+ * rule
  *
  * The program of the mutants knows besides:
  *
@@ -215,16 +218,27 @@ static const char *const singles[] = {
     "lag -2 0 for 10",          "slow-disk -1 0 for 10",    "slow-disk -2 0 for 10",
     "watch-stalls 3 0 for 6",   "wall-jump 0 3600 for 0",   "pg-promote -2 0 for 0"};
 
-/* The failover of a variant, from what ends its primary to a moment after the switch. */
-static bool run_singles_of(int variant, const char *end, unsigned part, unsigned parts)
+#define SINGLES (sizeof singles / sizeof singles[0])
+
+static const char *const primary_ends[] = {"pg-crash -1 0 for 0", "node-off -1 0 for 60"};
+#define PRIMARY_ENDS (sizeof primary_ends / sizeof primary_ends[0])
+
+/* A failover of a variant: the head of its line, and its points, from what ends its primary to a
+ * moment after the switch. */
+struct failover {
+    int variant;
+    const char *end;
+    char head[160];
+    int len;
+    struct point_seen points[POINTS_SEEN_MAX];
+};
+
+static bool failover_of(int variant, const char *end, struct failover *ret)
 {
-    static struct point_seen all[POINTS_SEEN_MAX];
-    char text[512];
-    int failed = 0, runs = 0, len = 0;
-    const char *faults = strncmp(end, "pg-crash", 8) == 0 ? "9" : "20";
-    snprintf(text, sizeof text, "%s core=0 faults=%s seed=7 ppm=0,0,0,0,0; 0.5 %s",
-             variant_names[variant], faults, end);
-    if (!plan_read(text, &plan) || !world_run()) {
+    *ret = (struct failover){.variant = variant, .end = end};
+    snprintf(ret->head, sizeof ret->head, "%s core=0 faults=%s seed=7 ppm=0,0,0,0,0; 0.5 %s",
+             variant_names[variant], strncmp(end, "pg-crash", 8) == 0 ? "9" : "20", end);
+    if (!plan_read(ret->head, &plan) || !world_run()) {
         printf("FAILED %s %s: %s\n", variant_names[variant], end, w.broken);
         return false;
     }
@@ -237,38 +251,175 @@ static bool run_singles_of(int variant, const char *end, unsigned part, unsigned
     }
     for (int i = 0; i < points_seen_len; i++) {
         if (points_seen[i].at >= 500 * MS && points_seen[i].at < until) {
-            all[len++] = points_seen[i];
+            ret->points[ret->len++] = points_seen[i];
         }
     }
-    for (int i = 0; i < len; i++) {
-        for (size_t f = 0; f < sizeof singles / sizeof singles[0]; f++) {
+    return ret->len > 0;
+}
+
+static bool run_line(const char *text)
+{
+    bool held = plan_read(text, &plan) && world_run();
+    if (!held) {
+        tell(false);
+    }
+    return held;
+}
+
+static bool run_singles_of(int variant, const char *end, unsigned part, unsigned parts)
+{
+    static struct failover of;
+    char text[512];
+    int failed = 0, runs = 0;
+    if (!failover_of(variant, end, &of)) {
+        return false;
+    }
+    for (int i = 0; i < of.len; i++) {
+        for (size_t f = 0; f < SINGLES; f++) {
             if ((unsigned)(i + (int)f) % parts != part) {
                 continue;
             }
-            snprintf(text, sizeof text,
-                     "%s core=0 faults=%s seed=7 ppm=0,0,0,0,0; 0.5 %s; @%s#%d+0 %s",
-                     variant_names[variant], faults, end, point_names[all[i].point], all[i].nth,
-                     singles[f]);
+            snprintf(text, sizeof text, "%s; @%s#%d+0 %s", of.head, point_names[of.points[i].point],
+                     of.points[i].nth, singles[f]);
             runs++;
-            if (!plan_read(text, &plan) || !world_run()) {
-                failed++;
-                tell(false);
-            }
+            failed += !run_line(text);
         }
     }
     printf("%s every point of %s after %s: %d points, %d kinds, %d schedules, %d broken\n",
-           failed == 0 && len > 0 ? "ok" : "FAILED", variant_names[variant], end, len,
-           (int)(sizeof singles / sizeof singles[0]), runs, failed);
-    return failed == 0 && len > 0;
+           failed == 0 ? "ok" : "FAILED", variant_names[variant], end, of.len, (int)SINGLES, runs,
+           failed);
+    return failed == 0;
 }
 
 static bool run_singles(unsigned part, unsigned parts)
 {
     bool good = true;
     for (int v = 0; v < VARIANTS; v++) {
-        good = run_singles_of(v, "pg-crash -1 0 for 0", part, parts) && good;
-        good = run_singles_of(v, "node-off -1 0 for 60", part, parts) && good;
+        for (size_t e = 0; e < PRIMARY_ENDS; e++) {
+            good = run_singles_of(v, primary_ends[e], part, parts) && good;
+        }
     }
+    return good;
+}
+
+/* ---- pairs of faults ---- */
+
+/* A number that only its pair decides, so that a share is the same days on every machine. */
+static uint64_t mixed(uint64_t n)
+{
+    n += UINT64_C(0x9e3779b97f4a7c15);
+    n = (n ^ (n >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    n = (n ^ (n >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return n ^ (n >> 31);
+}
+
+/* How long after the first: within the same effect, a message, a round of probes, a permit. */
+static uint64_t distance_us(uint64_t drawn)
+{
+    static const uint64_t scales[] = {1, 5 * MS, 200 * MS, 2 * SEC, 8 * SEC};
+    uint64_t scale = scales[drawn % (sizeof scales / sizeof scales[0])];
+    return (drawn >> 8) % scale;
+}
+
+static bool run_pairs_of(const struct failover *of, unsigned part, unsigned parts)
+{
+    char text[512];
+    int failed = 0, runs = 0;
+    uint64_t which = ((uint64_t)of->variant << 40) + ((uint64_t)(of->end == primary_ends[0]) << 39);
+    for (int i = 0; i < of->len; i++) {
+        for (size_t first = 0; first < SINGLES; first++) {
+            for (size_t second = 0; second < SINGLES; second++) {
+                uint64_t drawn = mixed(which++);
+                if (drawn % parts != part) {
+                    continue;
+                }
+                uint64_t after_us = distance_us(mixed(drawn));
+                const char *point = point_names[of->points[i].point];
+                int nth = of->points[i].nth;
+                snprintf(text, sizeof text, "%s; @%s#%d+0 %s; @%s#%d+%.6f %s", of->head, point, nth,
+                         singles[first], point, nth, (double)after_us / 1e6, singles[second]);
+                runs++;
+                failed += !run_line(text);
+            }
+        }
+    }
+    printf("%s pairs from every point of %s after %s: %d of %zu, %d broken\n",
+           failed == 0 ? "ok" : "FAILED", variant_names[of->variant], of->end, runs,
+           (size_t)of->len * SINGLES * SINGLES, failed);
+    return failed == 0;
+}
+
+/* Every share of `parts` run is every pair once, each at one distance. */
+static bool run_pairs(unsigned part, unsigned parts)
+{
+    static struct failover of;
+    bool good = true;
+    for (int v = 0; v < VARIANTS; v++) {
+        for (size_t e = 0; e < PRIMARY_ENDS; e++) {
+            good = failover_of(v, primary_ends[e], &of) && run_pairs_of(&of, part, parts) && good;
+        }
+    }
+    return good;
+}
+
+/* ---- each kind of fault at each step, to each that can have it ---- */
+
+/* Some points of a step, from its first to its last. */
+#define POINTS_OF_STEP 3
+
+static int points_of_step(int step, struct point_seen *ret)
+{
+    static struct point_seen of[POINTS_SEEN_MAX];
+    int len = 0;
+    for (int i = 0; i < points_seen_len; i++) {
+        if (points_seen[i].step == step) {
+            of[len++] = points_seen[i];
+        }
+    }
+    for (int i = 0; i < POINTS_OF_STEP && len > 0; i++) {
+        ret[i] = of[(len - 1) * i / (POINTS_OF_STEP - 1)];
+    }
+    return len > 0 ? POINTS_OF_STEP : 0;
+}
+
+static bool aim(const struct failover *of, const struct point_seen *point, int *runs)
+{
+    char text[512];
+    bool good = true;
+    for (int kind = 0; kind < FAULTS; kind++) {
+        for (int a = 0; a < triples_targets((enum fault_kind)kind); a++) {
+            int b = kind == FAULT_CUT ? (a + 1) % ENDS : 1;
+            int of_a = kind == FAULT_SPLIT ? 5 : kind == FAULT_REQUEST ? 3 : a;
+            snprintf(text, sizeof text, "%s; @%s#%d+0 %s %d %d for 2", of->head,
+                     point_names[point->point], point->nth, fault_names[kind], of_a, b);
+            (*runs)++;
+            good = run_line(text) && good;
+        }
+    }
+    return good;
+}
+
+static bool run_triples(void)
+{
+    static struct failover of;
+    struct point_seen points[STEPS][POINTS_OF_STEP];
+    int lens[STEPS], runs = 0;
+    bool good = true;
+    for (size_t e = 0; e < PRIMARY_ENDS; e++) {
+        if (!failover_of(0, primary_ends[e], &of)) {
+            return false;
+        }
+        for (int step = 0; step < STEPS; step++) {
+            lens[step] = points_of_step(step, points[step]);
+        }
+        for (int step = 0; step < STEPS; step++) {
+            for (int i = 0; i < lens[step]; i++) {
+                good = aim(&of, &points[step][i], &runs) && good;
+            }
+        }
+    }
+    triples_print();
+    printf("%s %d schedules that aim at each step, kind and role\n", good ? "ok" : "FAILED", runs);
     return good;
 }
 
@@ -461,6 +612,11 @@ int main(int argc, char **argv)
         } else if (i + 1 < argc && strcmp(argv[i], "--singles") == 0 &&
                    sscanf(argv[++i], "%llu/%llu", &from, &to) == 2 && from < to) {
             good = run_singles((unsigned)from, (unsigned)to) && good;
+        } else if (i + 1 < argc && strcmp(argv[i], "--pairs") == 0 &&
+                   sscanf(argv[++i], "%llu/%llu", &from, &to) == 2 && from < to) {
+            good = run_pairs((unsigned)from, (unsigned)to) && good;
+        } else if (strcmp(argv[i], "--triples") == 0) {
+            good = run_triples() && good;
         } else if (i + 1 < argc && strcmp(argv[i], "--plan") == 0) {
             good = plan_read(argv[++i], &plan) && world_run() && good;
             tell(w.broken[0] == '\0');

@@ -25,6 +25,7 @@
  *   postgres.c    instances, replication, what commits wait for
  *   traffic.c     power devices, proxies, clients
  *   faults.c      kinds of faults, the plan of a seed, lists of faults as text
+ *   triples.c     which kind has struck whom at which step
  *   check.c       oracles: on the truth, never by asking who is tested
  *   world.c       the cluster, its warm copy, a schedule's phases
  *   sim.c         the command
@@ -742,10 +743,20 @@ bool plan_read(const char *text, struct schedule *ret);
 #define POINTS_SEEN_MAX 4096
 struct point_seen {
     int point, nth;
+    int step;    /* of the workflow (triples_step) */
     uint64_t at; /* since the faults began */
 };
 extern struct point_seen points_seen[POINTS_SEEN_MAX];
 extern int points_seen_len;
+
+/* triples.c */
+#define STEPS (MOVE_PHASES + 1)
+int triples_step(void); /* 0: nothing moves */
+const char *triples_step_name(int step);
+int triples_targets(enum fault_kind kind);
+/* Before it strikes; a and b: nodes, processes or ends, as its kind has them. */
+void triples_count(enum fault_kind kind, int a, int b);
+void triples_print(void);
 
 /* check.c */
 void check_event(void);
