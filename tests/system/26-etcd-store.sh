@@ -163,11 +163,12 @@ check "both controllers live (3)" both_live
 
 # --- a full store -----------------------------------------------------------------------------------------------------
 
+filled=0
 fill() { # MIB
     local i
     head -c 1000000 /dev/zero | tr '\0' x >"$TMP/value"
     for ((i = 0; i < $1; i++)); do
-        etcd_ctl etcd1 put "/filler/$i" <"$TMP/value" >/dev/null || return 0
+        etcd_ctl etcd1 put "/filler/$((filled++))" <"$TMP/value" >/dev/null || return 0
     done
 }
 
@@ -175,7 +176,16 @@ for host in ops1 ops2; do
     sed -i 's|^etcd:|etcd:\n  quota: 64MiB|' "$WORLD/$host/local.yaml"
     kill -HUP "$(host_pid "$host" failoverd)"
 done
-fill 42
+# The file grows in leaps, and on a slow machine by larger ones: it is looked at after each MiB.
+fill_to() { # BYTES
+    local i
+    for ((i = 0; i < 64; i++)); do
+        (($(etcd_ctl etcd1 endpoint status -w json | jq '.[0].Status.dbSize') < $1)) || return 0
+        fill 1
+    done
+    return 1
+}
+check "the store is filled to 63 % of its quota" fill_to $((40 << 20))
 check_soon "at 60 % of the quota there is an alarm" 20 shows_alarm etcd.size 'of its quota of 64 MiB'
 mark
 fill 60
