@@ -261,11 +261,12 @@ world_keep() {
     WORLD=''
 }
 
-# End the world; its reaper does it, so that this road is the one that is always used.
-world_close() {
+# End the world; its reaper does it, so that this road is the one that is always used. It is told so: the pipe's end
+# would not come while a shell in the background, begun since, holds it too.
+world_close() { # [keep-logs]
     [[ -n $WORLD ]] || return 0
     local status=0
-    [[ -z ${1:-} ]] || echo "$1" >&"$WORLD_ALIVE"
+    echo "${1:-end}" >&"$WORLD_ALIVE"
     exec {WORLD_ALIVE}>&-
     wait "$WORLD_REAPER" || status=$?
     WORLD=''

@@ -1,5 +1,6 @@
 #!/bin/bash
-# However a sandbox's run ends, nothing of it stays: after Ctrl-C, after kill -9, after --keep and stop.
+# However a sandbox's run ends, nothing of it stays: after Ctrl-C, after kill -9, after --keep and stop; nor of a test's
+# world that ends while a shell of that test's is still at work.
 # shellcheck disable=SC2317
 . "$(dirname "$0")/sandbox.bash"
 # A run in a process group of its own, that takes Ctrl-C as on a terminal: scripts' other background jobs ignore it.
@@ -44,6 +45,15 @@ case_of() { # NAME SIGNAL-COMMAND...
     check "nothing is left of it ($name)" nothing_is_left "$dir" "$ID"
 }
 
+# A world with nothing in it, and a process in the background that holds the pipe which its reaper listens to.
+close_beside_another() { # DIR
+    # shellcheck disable=SC2016
+    timeout -k 5 20 bash -c '. "$1" && world_open "$2" && echo "$WORLD_ID" >"$2.id" || exit
+        sleep 60 &
+        trap "kill $!" EXIT
+        world_close' _ "$HERE/deploy/sandbox/lib.sh" "$1"
+}
+
 interrupt() { kill -INT -- "-$RUN_PID"; }
 terminate() { kill -TERM "$RUN_PID"; }
 slay() { kill -KILL "$RUN_PID"; }
@@ -51,6 +61,10 @@ slay() { kill -KILL "$RUN_PID"; }
 case_of ctrl-c interrupt
 case_of sigterm terminate
 case_of sigkill slay
+
+dir=$TMP/beside
+check "a world ends when it is told to, whoever else holds its pipe" close_beside_another "$dir"
+check "nothing is left of it (beside another)" nothing_is_left "$dir" "$(<"$dir.id")"
 
 dir=$TMP/keep
 if start_run "$dir" --keep && wait "$RUN_PID"; then

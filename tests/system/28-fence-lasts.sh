@@ -45,10 +45,11 @@ open_servers() { # PROXY BACKEND
     awk -F, -v b="$2" '$1 == b && $2 != "BACKEND" && $2 != "FRONTEND" && $18 !~ /^MAINT/ { printf "%s ", $2 }' <<<"$stat"
 }
 
-# Looks at both proxies again and again, and writes down whatever leads to the fenced node.
+# Looks at both proxies again and again, and writes down whatever leads to the fenced node. It does not outlive the test,
+# wherever that ends.
 watch_routes() {
     local proxy
-    while :; do
+    while [[ -d /proc/$$ ]]; do
         for proxy in proxy1 proxy2; do
             [[ $(open_servers "$proxy" payments_db) != *pay-east* ]] || echo "$proxy leads to pay-east"
             [[ $(open_servers "$proxy" payment_http) != *east* ]] || echo "$proxy leads to the service of pay-east"
