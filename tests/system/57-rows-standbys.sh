@@ -111,6 +111,9 @@ row_F10() {
         '[[ $(pg_sql "$OLD" postgres "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '"'$(wal_end "$other")'"') > 1000") == t ]]'
     host_kill "$NEW"
     host_kill "$OLD" # the whole node: a crashed one alone would be started again in its place
+    # A host without power sends nothing any more. Its kernel lives on here, and would send the other standby what its
+    # server had written before the end: as much as this one has, or more.
+    host_cut "$OLD"
     heal_all
     check_soon "F10: with too few of its sync entry heard nobody is chosen, and a person is told" 20 \
         shows_alarm held.payments "1 of sync entry 1's 2 standbys heard, 2 needed"
@@ -119,6 +122,7 @@ row_F10() {
     guard_start "$NEW"
     check_soon "F10: the other one is heard: the one with the most WAL is promoted" 30 has_moved
     check "F10: with one new permit" permits_were "revoked $GRANTED $OLD" "granted $((GRANTED + 1)) $NEW"
+    host_join "$OLD"
 }
 
 nothing_is_granted() {
