@@ -90,6 +90,7 @@ void check_event(void)
 {
     int first = NOBODY;
     guards_are_prompt();
+    rights_event();
     for (int i = 0; i < NODES; i++) {
         if (!w.pgs[i].primary || w.pgs[i].state != PG_UP) {
             continue;
@@ -284,6 +285,9 @@ void check_permit_write(const struct permit_record *value)
         w.revoked_since = w.now;
     } else if (i >= 0) {
         check_granted(i);
+        if (order > 0) {
+            rights_granted(i);
+        }
         st.held[i] = true;
     }
 }
@@ -301,6 +305,7 @@ static int completed_lately(const struct group_record *group)
 /* S12: nothing begins by itself while a person has paused it, or beyond the budget. */
 void check_group_write(const struct group_record *before, const struct group_record *after_)
 {
+    rights_group(before, after_);
     bool begins = after_->moving && !before->moving && after_->workflow.moves_len > 0 &&
                   !after_->workflow.moves[0].forced;
     if (begins && before->paused) {
@@ -324,6 +329,7 @@ void check_group_write(const struct group_record *before, const struct group_rec
 void check_report(int node, const struct guard_record *said)
 {
     const struct pg *pg = &w.pgs[node];
+    rights_report(node, said);
     if (said->stopped_for != 0 && pg_runs(node) && !w.by_hand) {
         broken("S13: the guard of %s reports it stopped, and something of it runs",
                node_name(node));
@@ -332,14 +338,19 @@ void check_report(int node, const struct guard_record *said)
         !w.by_hand) {
         broken("S13: the guard of %s says stopped of what it watches", node_name(node));
     }
-    if (said->cut_for != 0 && pg->from >= 0 && pg->state == PG_UP && pg->upstream < 0) {
+    /* That of the revocation before stands there until this one's is proven. */
+    const struct guard_permit *revoked = &guards[node].core.permit;
+    if (said->cut_for != 0 && pg->from >= 0 && pg->state == PG_UP && !revoked->granted &&
+        said->cut_for == revoked->revision) {
         broken("S13: the guard of %s reports it cut, and it receives", node_name(node));
     }
     if (said->armed && !w.nodes[node].armed) {
         broken("S13: the guard of %s reports an armed watchdog, and there is none",
                node_name(node));
     }
-    if (said->sync_for == 0 || pg->state != PG_UP || !pg->primary || w.by_hand) {
+    /* The names that are shown are looked at once a second. */
+    bool not_seen_yet = w.names_by_hand[node] != 0 && w.now < w.names_by_hand[node] + PROMPTLY;
+    if (said->sync_for == 0 || pg->state != PG_UP || !pg->primary || w.by_hand || not_seen_yet) {
         return;
     }
     struct names target;

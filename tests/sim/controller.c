@@ -157,8 +157,11 @@ static void step(int c, const struct core_event *event)
 {
     uint32_t life = w.procs[c].life;
     core_step(&ctls[c].core, event, &effects);
+    w.rights[c].dismissed =
+        event->type == EV_NOT_LEADING || (w.rights[c].dismissed && event->type != EV_LEADING);
     for (int i = 0; i < effects.len && w.procs[c].up && w.procs[c].life == life; i++) {
         trace_hash((uint64_t)effects.items[i].type + 1);
+        rights_effect(c, &effects.items[i]);
         carry_out(c, &effects.items[i]);
     }
 }
@@ -656,6 +659,7 @@ void ctl_start(int c)
     w.procs[c].up = true;
     w.procs[c].life++;
     w.procs[c].paused_until = 0;
+    w.rights[c] = (struct rights){.well_since = w.now, .reached = w.now, .told = w.rights[c].told};
     uint64_t called = ctl->called;
     memset((char *)ctl + sizeof ctl->core, 0, sizeof *ctl - sizeof ctl->core);
     ctl->called = called;

@@ -213,6 +213,20 @@ static void begin(struct fault *f)
         break;
     case FAULT_WATCH: w.stall_until[f->a % PROCS] = w.now + f->dur; break;
     case FAULT_REQUEST: ask(f->a, f->b); break;
+    case FAULT_BUSY:
+        i = instance(f->a);
+        w.busy_since[i] = w.now;
+        w.busy_until[i] = w.now + f->dur;
+        break;
+    case FAULT_NAMES:
+        i = instance(f->a);
+        if (pg_works(i)) {
+            w.pgs[i].file_names = (struct names){0};
+            w.names_by_hand[i] = w.now;
+            pg_reload(i);
+        }
+        break;
+    case FAULT_DOG: w.nodes[instance(f->a)].no_dog = true; break;
     default: break;
     }
 }
@@ -337,6 +351,8 @@ static void heal_node(int n)
 {
     w.nodes[n].agent = AGENT_WORKS;
     w.nodes[n].slow_disk_until = 0;
+    w.nodes[n].no_dog = false;
+    w.busy_until[n] = 0;
     w.pgs[n].stuck = false;
     w.pgs[n].left = false;
     w.pgs[n].lag_until = 0;
@@ -528,8 +544,8 @@ void plan_of_seed(uint64_t seed)
     for (int p = 0; p < PROCS && some(0, 2) == 0; p++) {
         plan.ppm[p] = (int32_t)some(0, 10001) - 5000; /* two of them differ by no more than ρ */
     }
-    bool on[FAULTS]; /* swarm: each seed has some kinds only */
-    for (int k = 0; k < FAULTS; k++) {
+    bool on[FAULTS_DRAWN]; /* swarm: each seed has some kinds only */
+    for (int k = 0; k < FAULTS_DRAWN; k++) {
         on[k] = some(0, 100) < 35;
     }
     if (some(0, 100) < 85) {
@@ -541,7 +557,7 @@ void plan_of_seed(uint64_t seed)
     }
     int more = (int)some(0, some(0, 3) == 0 ? 16 : 6);
     for (int tries = 0; more > 0 && tries < 200; tries++) {
-        enum fault_kind kind = (enum fault_kind)some(0, FAULTS);
+        enum fault_kind kind = (enum fault_kind)some(0, FAULTS_DRAWN);
         if (on[kind] && plan.len < FAULTS_MAX) {
             add(kind, some(0, 100) < 65);
             more--;

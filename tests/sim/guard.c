@@ -401,6 +401,9 @@ static void start_now(int n)
     }
     g->seen.control = g->start_primary ? GUARD_CONTROL_PRIMARY_CRASH : g->seen.control;
     g->waits = g->written && w.pgs[n].file_names.said;
+    if (g->start_primary) {
+        rights_starts_primary(n);
+    }
     pg_start(n, g->start_primary);
     watch_process(n);
     schedule_look(n, g->look_ms);
@@ -647,6 +650,7 @@ static void order_promotion(int n)
         emit_text(n, GUARD_EV_UNPROMOTED, "refused: a condition does not hold");
         return;
     }
+    rights_ordered(n);
     after(NOBODY, EV_PG_PROMOTE, rnd_in(RNG_MODEL, 200, 3 * MS),
           &(struct ev){.a = n, .n = g->act_by_ms, .m = order, .life = w.pgs[n].life});
     later(n, EV_G_PROMOTED, 30000, &(struct ev){.a = 0, .n = order});
@@ -910,6 +914,7 @@ static void send_renewal(int n)
     said->record.sequence = ((uint64_t)w.procs[E_NODE + n].life << 24) + ++g->renewals;
     said->record.armed = g->renewal_armed;
     said->record.wrote = g->wrote_ms > g->renewed_ms;
+    rights_renewal(n, &said->record);
     said->permit_revision = permit->revision;
     said->heartbeat = g->heartbeat;
     said->id = ++g->renewal;
@@ -1290,12 +1295,16 @@ static void tell_watchdog(int n)
 static void arm(int n, uint32_t period_ms)
 {
     struct node *node = &w.nodes[n];
+    of(n)->arm_again_ms = now_ms(n) + ARM_AGAIN_MS;
+    if (node->no_dog) {
+        tell_watchdog(n);
+        return;
+    }
     of(n)->dog = true;
     node->armed = true;
     node->period_ms = period_ms;
     node->fed = w.now;
     after(NOBODY, EV_NODE_WATCHDOG, period_ms * MS, &(struct ev){.a = n, .n = ++node->arming});
-    of(n)->arm_again_ms = now_ms(n) + ARM_AGAIN_MS;
     tell_watchdog(n);
 }
 
@@ -1361,6 +1370,7 @@ static void carry_out(int n, const struct guard_effect *effect)
         break;
     case GUARD_DO_START_STANDBY: {
         bool known = conf_of_standby(n, effect->upstream, effect->closed, &conf);
+        rights_follows(n, true, effect->upstream);
         start(n, false, known ? &conf : NULL);
         if (!known) {
             emit_text(n, GUARD_EV_UNFOLLOWED, "the definition is not known");
@@ -1374,6 +1384,7 @@ static void carry_out(int n, const struct guard_effect *effect)
         point(POINT_PROMOTE, proc);
         break;
     case GUARD_DO_STOP:
+        rights_stops(n);
         stop(n, effect->kill_at_ms);
         point(POINT_STOP, proc);
         break;
@@ -1385,6 +1396,7 @@ static void carry_out(int n, const struct guard_effect *effect)
     case GUARD_DO_FOLLOW:
         trace("%s shall follow %s", node_name(n),
               effect->upstream[0] != '\0' ? effect->upstream : "nobody");
+        rights_follows(n, false, effect->upstream);
         follow(n, effect->upstream, effect->closed);
         point(POINT_FOLLOW, proc);
         break;

@@ -49,6 +49,11 @@ static bool position_has(uint32_t line, uint64_t limit, uint32_t of, uint64_t ls
     return line == of && lsn <= limit;
 }
 
+bool line_has(uint32_t line, uint32_t of, uint64_t lsn)
+{
+    return position_has(line, UINT64_MAX, of, lsn);
+}
+
 bool pg_has(int i, uint32_t line, uint64_t lsn)
 {
     return position_has(w.pgs[i].line, w.pgs[i].lsn, line, lsn);
@@ -698,6 +703,7 @@ void pg_on_promote(const struct ev *ev)
         }
         return;
     }
+    rights_order_taken(i);
     if (pg->primary || pg->promoting || (ev->n != 0 && local_ms(E_NODE + i) >= ev->n)) {
         if (ev->n != 0 && w.procs[E_NODE + i].up) {
             after(E_NODE + i, EV_G_PROMOTED, 500, &(struct ev){.a = pg->primary, .n = ev->m});
@@ -705,6 +711,7 @@ void pg_on_promote(const struct ev *ev)
         return;
     }
     pg->promoting = true;
+    w.own_history[i] = w.own_history[i] || ev->n != 0;
     pg->from = NOBODY;
     struct ev later = *ev;
     later.b = 1;
@@ -765,13 +772,15 @@ void pg_on_probe(const struct ev *ev)
     struct instance_fact *fact = load_at(load);
     memset(fact, 0, sizeof *fact);
     fact->cause = pg->state == PG_DOWN       ? CAUSE_REFUSED
+                  : w.busy_until[i] > w.now  ? CAUSE_TOO_MANY
                   : pg->state == PG_STARTING ? CAUSE_STARTING
                   : pg->state == PG_STOPPING ? CAUSE_STOPPING
                                              : CAUSE_OK;
-    if (pg->state == PG_UP) {
+    bool lets_in = pg->state == PG_UP && w.busy_until[i] <= w.now;
+    if (lets_in) {
         pg_fill_fact(i, fact);
     }
-    if (pg->state == PG_UP && pg->primary) {
+    if (lets_in && pg->primary) {
         bool tried = (ev->n & UINT64_C(1) << 40) != 0;
         pg_wait(i, &(struct waiter){.lsn = pg_append(i, RECORD_BYTES),
                                     .kind = tried ? WAIT_TRY : WAIT_PROBE,

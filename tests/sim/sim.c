@@ -386,7 +386,7 @@ static bool aim(const struct failover *of, const struct point_seen *point, int *
 {
     char text[512];
     bool good = true;
-    for (int kind = 0; kind < FAULTS; kind++) {
+    for (int kind = 0; kind < FAULTS_DRAWN; kind++) {
         for (int a = 0; a < triples_targets((enum fault_kind)kind); a++) {
             int b = kind == FAULT_CUT ? (a + 1) % ENDS : 1;
             int of_a = kind == FAULT_SPLIT ? 5 : kind == FAULT_REQUEST ? 3 : a;

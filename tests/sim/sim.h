@@ -27,6 +27,7 @@
  *   faults.c      kinds of faults, the plan of a seed, lists of faults as text
  *   triples.c     which kind has struck whom at which step
  *   check.c       oracles: on the truth, never by asking who is tested
+ *   rights.c      more of them: who may do what, and when
  *   world.c       the cluster, its warm copy, a schedule's phases
  *   sim.c         the command
  */
@@ -224,6 +225,7 @@ struct node {
     uint32_t arming; /* the latest timer */
     int agent;       /* enum agent */
     uint64_t slow_disk_until;
+    bool no_dog; /* its device cannot be opened */
 };
 enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_DOUBTS };
 
@@ -503,7 +505,11 @@ struct client {
     X(FAULT_WALSENDER, "walsender-stuck") /* a: primary's for b */                                 \
     X(FAULT_WALL, "wall-jump")            /* a: machine, b: seconds */                             \
     X(FAULT_WATCH, "watch-stalls")        /* a: process */                                         \
-    X(FAULT_REQUEST, "request")           /* a: kind, b: node */
+    X(FAULT_REQUEST, "request")           /* a: kind, b: node */                                   \
+    /* Directed lists only: no seed draws these, so what a seed means stays. */                    \
+    X(FAULT_BUSY, "pg-busy")        /* too many connections: it lets nobody else in */             \
+    X(FAULT_NAMES, "names-by-hand") /* somebody takes away what commits wait for */                \
+    X(FAULT_DOG, "no-watchdog")     /* its device cannot be opened any more */
 
 enum fault_kind {
 #define X(id, name) id,
@@ -512,6 +518,7 @@ enum fault_kind {
         FAULTS
 };
 extern const char *const fault_names[];
+#define FAULTS_DRAWN (FAULT_REQUEST + 1)
 
 #define FAULTS_MAX 24
 struct fault {
@@ -544,6 +551,16 @@ struct schedule {
 #define LOADS_3   24  /* 100 kB */
 
 enum phase { PHASE_WARM, PHASE_FAULTS, PHASE_CORE, PHASE_ALL };
+
+/* What the oracles of rights.c know of a controller; true time. */
+struct rights {
+    uint64_t well_since; /* it has seen a primary that takes writes, since then */
+    uint64_t reached;    /* some node */
+    uint64_t stood_since, went_on;
+    uint64_t told;  /* etcd had its view */
+    bool dismissed; /* it knows that it does not lead */
+};
+#define MOVED_MAX 16
 
 struct world {
     uint64_t now;
@@ -584,7 +601,19 @@ struct world {
     uint64_t revoked_since, look_again;
     int victim;       /* that the healed core goes on without; NOBODY */
     uint64_t back_us; /* how long the healed core took */
-    char ending[96];  /* how the schedule ended, in words */
+    /* rights.c */
+    struct rights rights[CTLS];
+    bool told_paused;             /* a person */
+    uint64_t moved_at[MOVED_MAX]; /* automatic failovers that were completed */
+    int moved_len;
+    char last_forced[ID_SIZE];
+    bool told_skip;                 /* a person: that a step is skipped */
+    bool proxies_by_hand;           /* somebody has set one */
+    bool own_history[NODES];        /* it has begun one, and none is recorded */
+    uint32_t promote_orders[NODES]; /* the life that has one to carry out; 0: none */
+    uint64_t busy_since[NODES], busy_until[NODES];
+    uint64_t names_by_hand[NODES]; /* since when */
+    char ending[96];               /* how the schedule ended, in words */
     char broken[512];
     int queue_len;
     int used[4];
@@ -717,6 +746,7 @@ void pg_fill_fact(int i, struct instance_fact *fact);
 int64_t pg_life(int i);
 bool pg_has(int i, uint32_t line, uint64_t lsn);
 bool line_descends(uint32_t line, uint32_t from);
+bool line_has(uint32_t line, uint32_t of, uint64_t lsn);
 int pg_sync_rows(int i, struct guard_sync_row *rows);
 void names_of_entry(const struct sync_entry_record *entry, struct names *ret);
 int names_place(const struct names *names, int who); /* sync_priority; 0: none */
@@ -773,6 +803,20 @@ void check_permit_write(const struct permit_record *value);
 void check_group_write(const struct group_record *before, const struct group_record *after);
 void check_report(int node, const struct guard_record *said);
 void check_proxy(int proxy, int before);
+
+/* rights.c */
+void rights_event(void);
+void rights_group(const struct group_record *before, const struct group_record *after);
+void rights_answer(const struct request_record *said);
+void rights_granted(int i);
+void rights_follows(int i, bool starts, const char *upstream);
+void rights_starts_primary(int i);
+void rights_stops(int i);
+void rights_ordered(int i);
+void rights_order_taken(int i);
+void rights_effect(int c, const struct effect *effect);
+void rights_report(int node, const struct guard_record *said);
+void rights_renewal(int node, const struct renewal_record *said);
 
 /* rule_off.c, in the program of the mutants */
 void rule_off_set(const char *id);

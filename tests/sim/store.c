@@ -342,6 +342,7 @@ void store_on_view(const struct ev *ev)
         return;
     }
     memcpy(&st.views[c], load_at(ev->load), sizeof st.views[c]);
+    w.rights[c].told = w.now;
     st.view_kv[c].mod = ++st.revision;
     if (st.view_kv[c].create == 0) {
         st.view_kv[c].create = st.revision;
@@ -482,6 +483,11 @@ static bool apply(const char *bytes)
     st.revision++;
     for (int i = 0; i < saving->items_len; i++) {
         write_item(&saving->items[i], bytes + saving->offsets[i]);
+    }
+    for (int i = 0; i < saving->items_len; i++) {
+        if (saving->items[i].kind == SAVE_REQUEST) {
+            rights_answer((const void *)(bytes + saving->offsets[i]));
+        }
     }
     point(POINT_SAVED, st.leader_of);
     return true;

@@ -166,6 +166,7 @@ static void set_proxy(int p, int open)
 
 void proxy_set_by_hand(int p, int open)
 {
+    w.proxies_by_hand = true;
     set_proxy(p, open);
 }
 

@@ -138,7 +138,7 @@ void triples_count(enum fault_kind kind, int a, int b)
 void triples_print(void)
 {
     for (int step = 0; step < STEPS; step++) {
-        for (int kind = 0; kind < FAULTS; kind++) {
+        for (int kind = 0; kind < FAULTS_DRAWN; kind++) {
             for (int role = 0; role < WHOMS; role++) {
                 if ((roles_of((enum fault_kind)kind) >> role & 1) != 0) {
                     printf("triple %s %s %s %llu\n", triples_step_name(step), fault_names[kind],
