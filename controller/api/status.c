@@ -47,6 +47,11 @@ static json_t *peer_json(const struct core *core, const struct status_extra *ext
     return out;
 }
 
+static bool leads(const struct core *core, const struct status_extra *extra)
+{
+    return core->leading && !extra->deposed;
+}
+
 static json_t *controllers_json(const struct core *core, const struct status_extra *extra)
 {
     json_t *list = json_array();
@@ -57,7 +62,7 @@ static json_t *controllers_json(const struct core *core, const struct status_ext
     json_object_set_new(own, "version", words_text(extra->version));
     json_object_set_new(own, "config_revision",
                         json_integer(core->defined ? core->definition_revision : 0));
-    json_object_set_new(own, "leading", json_boolean(core->leading));
+    json_object_set_new(own, "leading", json_boolean(leads(core, extra)));
     json_object_set_new(own, "blind", json_boolean(core->blind));
     json_array_append_new(list, own);
     for (int i = 0; i < PEERS_MAX; i++) {
@@ -243,7 +248,7 @@ static json_t *active_json(const struct core *core, int group)
     int site = -1;
     for (int i = 0; i < core->def.databases_len; i++) {
         const struct database_def *def = &core->def.databases[i];
-        int primary = def->group == group ? core_primary(core, i) : -1;
+        int primary = def->group == group ? core_recorded_primary(core, i) : -1;
         if (primary < 0) {
             continue;
         }
@@ -339,7 +344,7 @@ json_t *status_json(const struct core *core, const struct status_extra *extra)
     json_object_set_new(out, "schema", json_integer(1));
     json_object_set_new(out, "cluster", words_text_or_null(core->defined ? core->def.cluster : ""));
     json_object_set_new(out, "at", words_wall(extra->wall_ms));
-    json_object_set_new(out, "controller", status_controller(extra, core->leading));
+    json_object_set_new(out, "controller", status_controller(extra, leads(core, extra)));
     json_object_set_new(out, "leader", status_leader(extra));
     json_object_set_new(out, "etcd", etcd);
     json_object_set_new(out, "config", config);

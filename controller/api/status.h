@@ -16,13 +16,16 @@
  *            services [...], routes [...], incident|null, alarms [...]}]
  *   events [...] the latest few
  *
- * A group's `active` is the site of all its primaries, "mixed", or null while none is recorded.
+ * Primary, site, active, epoch and permit are as they are recorded, not as a save that is on its
+ * way has them. A group's `active` is the site of all its primaries, "mixed", or null while none is
+ * recorded.
  *
  * A database: name, state, state_help, since_ms, primary (node)|null, site|null, writable (the
  * recorded primary took a write within the probes' freshness), timeline, epoch ("1.7": the store's
- * incarnation, the counter), permit (granted, revoked, none), durability (sync, strict, async;
- * "sync declared, not enforced"; of a guarded primary that waits for fewer: "sync, degraded",
- * "strict, degraded", "degraded to asynchronous"), sync {declared, target (as
+ * incarnation, the counter), permit (granted, revoked, none), tier, renewed_age_ms|null (since this
+ * controller heard of a renewal under that epoch) and watchdog_armed (as it said), durability
+ * (sync, strict, async; "sync declared, not enforced"; of a guarded primary that waits for fewer:
+ * "sync, degraded", "strict, degraded", "degraded to asynchronous"), sync {declared, target (as
  * synchronous_standby_names says it, or "nobody"), in_force_at_most (entries; more than one while a
  * change is not proven), enforced}, redundancy (standbys that stream now)|null, words ("no
  * redundancy", "redundancy unknown" or ""), loss_now_bytes|null and loss_now (proven, estimated,
@@ -52,9 +55,10 @@ struct status_extra {
     int64_t started_wall_ms;
     const char *leader; /* known from the store; NULL: none, or not known */
     int64_t leader_term;
-    bool etcd_reachable;                       /* the latest operation was answered */
-    uint64_t etcd_seen_ms;                     /* when it last answered (boot time); 0: never */
-    int64_t etcd_bytes;                        /* of its database; -1: not known */
+    bool deposed;          /* the lease that its core still leads on may be over: it may not act */
+    bool etcd_reachable;   /* the latest operation was answered */
+    uint64_t etcd_seen_ms; /* when it last answered (boot time); 0: never */
+    int64_t etcd_bytes;    /* of its database; -1: not known */
     uint64_t etcd_quota_bytes;                 /* beyond it etcd takes no writes */
     const char *etcd_problem;                  /* why nothing can be recorded there; NULL: it can */
     int64_t config_revision;                   /* of the definition in the store; 0: none */

@@ -12,12 +12,14 @@ uint64_t status_fresh_ms(const struct core *core)
            profile->probe_interval_ms;
 }
 
+/* An answer tells of a moment after the question, and may have waited for a controller that stood
+ * still: it is as old as that. */
 static bool fresh(const struct core *core, const struct status_extra *extra,
                   const struct instance_state *instance)
 {
     const struct instance_fact *fact = &instance->fact;
-    return fact->answered && fact->answered_ms != 0 &&
-           extra->now_ms <= fact->answered_ms + status_fresh_ms(core);
+    return fact->answered && fact->asked_ms != 0 &&
+           extra->now_ms <= fact->asked_ms + status_fresh_ms(core);
 }
 
 /* Verified by a write, not by a word: "in recovery: no" is said by primaries that take no write. */
@@ -115,9 +117,12 @@ static void set_tier(json_t *out, const struct core *core, const struct status_e
     const struct database_state *db = &core->databases[database];
     json_t *promisers = json_array();
     json_object_set_new(out, "tier", json_string(core_tier(core, database)));
-    json_object_set_new(out, "renewed_age_ms", words_age(extra->now_ms, db->renewal.heard_ms));
-    json_object_set_new(out, "watchdog_armed",
-                        json_boolean(db->renewal.known && db->renewal.said.armed));
+    /* One before this epoch was another holder's, or in another life of it. */
+    bool renewed =
+        db->renewal.known && epoch_compare(db->renewal.said.epoch, db->permit_says.epoch) == 0;
+    json_object_set_new(out, "renewed_age_ms",
+                        renewed ? words_age(extra->now_ms, db->renewal.heard_ms) : json_null());
+    json_object_set_new(out, "watchdog_armed", json_boolean(renewed && db->renewal.said.armed));
     for (int i = 0; db->permit_known && i < db->permit.promisers_len; i++) {
         json_array_append_new(promisers, words_text(db->permit.promisers[i]));
     }
@@ -212,20 +217,20 @@ static const struct database_record *record_of(const struct core *core, int data
     return NULL;
 }
 
+/* As it is recorded: what a save that is on its way says may never be accepted. */
 static void set_permit(json_t *out, const struct database_state *db)
 {
     char epoch[48] = "";
+    const struct permit_word *says = &db->permit_says;
     if (db->permit_known) {
         (void)snprintf(epoch, sizeof epoch, "%llu.%llu",
-                       (unsigned long long)db->permit.epoch.incarnation,
-                       (unsigned long long)db->permit.epoch.counter);
+                       (unsigned long long)says->epoch.incarnation,
+                       (unsigned long long)says->epoch.counter);
     }
     json_object_set_new(out, "epoch", words_text_or_null(epoch));
-    json_object_set_new(
-        out, "permit",
-        json_string(db->permit_known ? permit_state_names[db->permit.state] : "none"));
-    json_object_set_new(out, "permit_node",
-                        words_text_or_null(db->permit_known ? db->permit.node : ""));
+    json_object_set_new(out, "permit",
+                        json_string(db->permit_known ? permit_state_names[says->state] : "none"));
+    json_object_set_new(out, "permit_node", words_text_or_null(db->permit_known ? says->node : ""));
 }
 
 static void set_durability(json_t *out, const struct core *core, const struct status_extra *extra,
@@ -249,7 +254,8 @@ static void set_durability(json_t *out, const struct core *core, const struct st
     json_object_set_new(entries, "enforced", json_boolean(sync.enforced));
     json_object_set_new(out, "sync", entries);
     /* Only the primary knows who streams, and a dead one's last word is no redundancy. */
-    bool known = primary >= 0 && fresh(core, extra, &core->databases[database].instances[primary]);
+    bool known = primary >= 0 && primary == core_primary(core, database) &&
+                 fresh(core, extra, &core->databases[database].instances[primary]);
     int streaming = core_redundancy(core, database);
     if (primary >= 0) {
         words = !known ? "redundancy unknown" : streaming <= 0 ? "no redundancy" : "";
@@ -274,7 +280,7 @@ json_t *status_database(const struct core *core, const struct status_extra *extr
     const struct database_state *db = &core->databases[database];
     const struct database_record *record = record_of(core, database);
     const struct node_def *node = NULL;
-    int primary = core_primary(core, database);
+    int primary = core_recorded_primary(core, database);
     struct choice choice;
     candidate_choose(core, database, false, &choice);
     if (primary >= 0) {

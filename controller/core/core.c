@@ -42,6 +42,7 @@ void core_forget_records(struct core *core)
         memset(&d->permit, 0, sizeof d->permit);
         d->permit_known = false;
         d->permit_revision = 0;
+        d->primary_says[0] = '\0';
     }
     memset(core->requests, 0, sizeof core->requests);
 }
@@ -54,6 +55,7 @@ bool core_take_permit(struct core *core, const struct permit_record *permit, int
     }
     struct database_state *d = &core->databases[db];
     d->permit = *permit;
+    d->permit_says = permit_word(permit);
     d->permit_known = true;
     d->permit_revision = mod_revision;
     return true;
@@ -70,6 +72,11 @@ bool core_take_group(struct core *core, const struct group_record *group, int64_
     core->groups[g].known = true;
     core->groups[g].revision = mod_revision;
     core->groups[g].seen_ms = now_ms;
+    for (int db = 0; db < core->def.databases_len; db++) {
+        if (db_group(core, db) == g) {
+            primary_word(core, db, core->databases[db].primary_says);
+        }
+    }
     return true;
 }
 

@@ -142,6 +142,12 @@ struct peer_state {
 
 /* ---- a database ---- */
 
+struct permit_word { /* what a permit's record says to people */
+    enum permit_state state;
+    struct epoch epoch;
+    char node[NAME_SIZE];
+};
+
 struct database_state {
     enum db_state state;
     uint64_t since_ms; /* of the state */
@@ -150,6 +156,10 @@ struct database_state {
     bool permit_known;
     int64_t permit_revision;
     bool permit_dirty;
+    /* With the save that is in flight, and as recorded: what decides is what is to be recorded
+     * next, and a lost lease may leave that so for a while. */
+    struct permit_word permit_sent, permit_says;
+    char primary_sent[NAME_SIZE], primary_says[NAME_SIZE];
     struct renewal_view renewal;
     uint64_t
         promised_ms; /* this controller's last promise about this permit; 0: none in this life */
@@ -525,6 +535,8 @@ void candidate_choose(const struct core *core, int database, bool after_fence,
                       struct choice *ret_choice);
 /* Instance index of the recorded primary, or -1. */
 int core_primary(const struct core *core, int database);
+/* As the store has it; core_primary is ahead of it while a save is on its way. */
+int core_recorded_primary(const struct core *core, int database);
 /* The instance that a route must lead to now; -1: closed; -2: not to be touched now. */
 int core_route_target(const struct core *core, int route);
 bool core_route_agrees(const struct core *core, int route, int proxy);

@@ -83,6 +83,8 @@ uint32_t dirty_permit(struct core *core, int db);
 uint32_t dirty_request(struct core *core, int slot);
 void await_save(struct core *core, int db, uint32_t ticket);
 void save_flush(struct core *core);
+struct permit_word permit_word(const struct permit_record *permit);
+void primary_word(const struct core *core, int db, char ret_node[NAME_SIZE]);
 void save_accepted(struct core *core, uint32_t ticket, int64_t revision);
 void save_reset(struct core *core);
 

@@ -53,6 +53,19 @@ static void add_item(struct core *core, enum save_kind kind, int index, int64_t 
         (struct save_item){.kind = kind, .index = index, .revision = revision};
 }
 
+struct permit_word permit_word(const struct permit_record *permit)
+{
+    struct permit_word word = {.state = permit->state, .epoch = permit->epoch};
+    memcpy(word.node, permit->node, sizeof word.node);
+    return word;
+}
+
+void primary_word(const struct core *core, int db, char ret_node[NAME_SIZE])
+{
+    const struct database_record *record = db_record_of(core, db);
+    text_copy(ret_node, NAME_SIZE, record == NULL ? "" : record->primary);
+}
+
 static void collect(struct core *core)
 {
     core->in_flight.len = 0;
@@ -67,12 +80,18 @@ static void collect(struct core *core)
         if (group->dirty) {
             add_item(core, SAVE_GROUP, g, group->revision);
             group->dirty = false;
+            for (int db = 0; db < core->def.databases_len; db++) {
+                if (db_group(core, db) == g) {
+                    primary_word(core, db, core->databases[db].primary_sent);
+                }
+            }
         }
     }
     for (int db = 0; db < core->def.databases_len; db++) {
         if (core->databases[db].permit_dirty) {
             add_item(core, SAVE_PERMIT, db, core->databases[db].permit_revision);
             core->databases[db].permit_dirty = false;
+            core->databases[db].permit_sent = permit_word(&core->databases[db].permit);
         }
     }
     for (int slot = 0; slot < REQUESTS_MAX; slot++) {
@@ -106,11 +125,18 @@ static void item_accepted(struct core *core, const struct save_item *item, int64
     case SAVE_GROUP:
         core->groups[item->index].revision = revision;
         core->groups[item->index].known = true;
+        for (int db = 0; db < core->def.databases_len; db++) {
+            struct database_state *d = &core->databases[db];
+            if (db_group(core, db) == item->index) {
+                text_copy(d->primary_says, sizeof d->primary_says, d->primary_sent);
+            }
+        }
         break;
     case SAVE_INCIDENT: core->groups[item->index].incident_revision = revision; break;
     case SAVE_PERMIT:
         core->databases[item->index].permit_revision = revision;
         core->databases[item->index].permit_known = true;
+        core->databases[item->index].permit_says = core->databases[item->index].permit_sent;
         break;
     case SAVE_REQUEST:
         slot = &core->requests[item->index];

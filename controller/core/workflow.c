@@ -91,6 +91,12 @@ int core_primary(const struct core *core, int db)
                                                         : node_instance(core, db, record->primary);
 }
 
+int core_recorded_primary(const struct core *core, int db)
+{
+    const char *node = core->databases[db].primary_says;
+    return node[0] == '\0' ? -1 : node_instance(core, db, node);
+}
+
 static struct move_record *find_move(struct workflow_record *workflow, const char *name)
 {
     for (int i = 0; i < workflow->moves_len; i++) {

@@ -40,6 +40,7 @@ static void backend_extra(void *arg, struct status_extra *ret_extra)
         .started_wall_ms = d->started_wall_ms,
         .leader = leader[0] != '\0' ? leader : NULL,
         .leader_term = d->core->term,
+        .deposed = d->core->leading && !daemon_may_act(d),
         .etcd_seen_ms = health.answered_ms,
         .config_revision = d->config_revision,
         .events = d->events,

@@ -240,7 +240,7 @@ standbys_stream() {
 }
 
 rows_hold() { # in the tier that this durability allows, and renewed
-    status_shows "$(db payments) | .tier == \"$([[ $DURABILITY == async ]] && echo fenced || echo strict)\" and .renewed_age_ms < 3000"
+    status_shows "$(db payments) | .tier == \"$([[ $DURABILITY == async ]] && echo fenced || echo strict)\" and (.renewed_age_ms // 3000) < 3000"
 }
 
 is_well() { # in its tier, and nobody has anything to complain of

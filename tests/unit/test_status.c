@@ -185,6 +185,66 @@ static void sync_that_postgresql_does_not_enforce_is_said_so(void **state)
     is_number(DB "loss_now_bytes", 0);
 }
 
+static void what_a_save_on_its_way_says_is_not_said_before_it_is_recorded(void **state)
+{
+    (void)state;
+    core->databases[0].permit.state = PERMIT_REVOKED;
+    snprintf(core->groups[0].record.databases[0].primary, NAME_SIZE, "pay-west");
+    render();
+    is_text(DB "permit", "granted");
+    is_text(DB "permit_node", "pay-east");
+    is_text(DB "primary", "pay-east");
+    is_text("groups.0.active", "east");
+    struct permit_record revoked = core->databases[0].permit;
+    struct group_record group = core->groups[0].record;
+    core_take_permit(core, &revoked, 20);
+    core_take_group(core, &group, 21, core->now_ms);
+    render();
+    is_text(DB "permit", "revoked");
+    is_text(DB "primary", "pay-west");
+}
+
+static void an_answer_that_waited_for_its_controller_is_as_old_as_its_question(void **state)
+{
+    (void)state;
+    struct instance_fact *fact = &core->databases[0].instances[0].fact;
+    fact->asked_ms = SHOP_NOW_MS - 7000;
+    fact->answered_ms = SHOP_NOW_MS;
+    render();
+    assert_true(json_is_false(at(DB "writable")));
+    is_text(DB "instances.0.role", "unknown");
+}
+
+static void a_renewal_before_the_permit_says_nothing_of_its_holder(void **state)
+{
+    (void)state;
+    struct renewal_record renewal = {.epoch = core->databases[0].permit.epoch, .armed = true};
+    core_take_renewal(core, "payments", &renewal, 30, SHOP_NOW_MS - 100);
+    render();
+    assert_true(json_is_true(at(DB "watchdog_armed")));
+    is_number(DB "renewed_age_ms", 100);
+    struct permit_record next = core->databases[0].permit;
+    next.epoch.counter++;
+    core_take_permit(core, &next, 31);
+    render();
+    assert_true(json_is_false(at(DB "watchdog_armed")));
+    assert_true(json_is_null(at(DB "renewed_age_ms")));
+}
+
+static void who_may_not_act_any_more_does_not_say_that_it_leads(void **state)
+{
+    (void)state;
+    struct status_extra with = extra();
+    core->leading = true;
+    status = status_json(core, &with);
+    assert_true(json_is_true(at("controller.leading")));
+    json_decref(status);
+    with.deposed = true;
+    status = status_json(core, &with);
+    assert_true(json_is_false(at("controller.leading")));
+    assert_true(json_is_false(at("controllers.0.leading")));
+}
+
 static void what_commits_wait_for_is_shown_with_every_entry_that_may_be_in_force(void **state)
 {
     (void)state;
@@ -459,6 +519,10 @@ int main(void)
         TEST(a_primary_whose_latest_probe_failed_is_not_called_writable),
         TEST(a_primary_without_a_standby_has_no_redundancy),
         TEST(sync_that_postgresql_does_not_enforce_is_said_so),
+        TEST(what_a_save_on_its_way_says_is_not_said_before_it_is_recorded),
+        TEST(an_answer_that_waited_for_its_controller_is_as_old_as_its_question),
+        TEST(a_renewal_before_the_permit_says_nothing_of_its_holder),
+        TEST(who_may_not_act_any_more_does_not_say_that_it_leads),
         TEST(what_commits_wait_for_is_shown_with_every_entry_that_may_be_in_force),
         TEST(the_candidate_is_the_one_that_the_core_would_choose),
         TEST(a_move_is_shown_with_its_phase_and_evidence),
