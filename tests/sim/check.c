@@ -89,6 +89,7 @@ void check_converged(void)
 void check_event(void)
 {
     int first = NOBODY;
+    truth_event();
     guards_are_prompt();
     rights_event();
     for (int i = 0; i < NODES; i++) {
@@ -279,6 +280,7 @@ void check_permit_write(const struct permit_record *value)
     }
     st.epoch_highest = value->epoch;
     st.epoch_revoked = value->state == PERMIT_REVOKED;
+    truth_permit_write(value);
     int i = node_of(value->node);
     if (i >= 0 && value->state == PERMIT_REVOKED) {
         st.revoked_at[i] = st.revision;
@@ -306,6 +308,7 @@ static int completed_lately(const struct group_record *group)
 void check_group_write(const struct group_record *before, const struct group_record *after_)
 {
     rights_group(before, after_);
+    truth_group_write(before, after_);
     bool begins = after_->moving && !before->moving && after_->workflow.moves_len > 0 &&
                   !after_->workflow.moves[0].forced;
     if (begins && before->paused) {

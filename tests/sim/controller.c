@@ -50,6 +50,7 @@ static void publish(int c)
     core_view(&ctls[c].core, local_ms(c), view);
     snprintf(view->api, sizeof view->api, "https://c%d:7443", c + 1);
     post(c, E_ETCD, EV_ST_VIEW, 0, &(struct ev){.a = c, .life = w.procs[c].life, .load = load});
+    truth_ask(c);
 }
 
 static void reload(int c)
@@ -163,6 +164,7 @@ static void step(int c, const struct core_event *event)
         trace_hash((uint64_t)effects.items[i].type + 1);
         rights_effect(c, &effects.items[i]);
         carry_out(c, &effects.items[i]);
+        truth_ask(c);
     }
 }
 
@@ -188,6 +190,7 @@ static bool pump(int c, const struct core_event *event)
               (unsigned long long)(now - ctl->pumped_ms));
         struct core_event stall = event_of(c, EV_STALL);
         ctl->pumped_ms = now;
+        w.watched[c] = w.now;
         step(c, &stall);
     }
     ctl->pumped_ms = now;
@@ -446,6 +449,7 @@ void ctl_on_watch(const struct ev *ev)
     if (!ctls[c].watching && ctls[c].booted && !st.down && linked_both(c, E_ETCD) &&
         w.stall_until[c] <= w.now) {
         ctls[c].watching = true;
+        w.watched[c] = w.now;
         store_notify_all(c);
     }
     after(c, EV_CTL_WATCH, WATCH_MS * MS, ev);
@@ -520,6 +524,7 @@ void ctl_on_booted(const struct ev *ev)
     }
     ctls[c].booted = true;
     ctls[c].watching = true;
+    w.watched[c] = w.now;
     take_all(c);
     core_saw(&ctls[c].core, (int64_t)ev->n);
     ctl_on_heartbeat(ev);

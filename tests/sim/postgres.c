@@ -152,6 +152,7 @@ static void end_waiter(int i, const struct waiter *waiter)
     case WAIT_PROBE:
     case WAIT_TRY:
         ((struct instance_fact *)load_at(waiter->load))->wrote = true;
+        w.wrote[waiter->who][i] = w.now;
         load_keep(waiter->load);
         post(E_NODE + i, waiter->who, EV_CTL_PROBED, 0,
              &(struct ev){.a = i,

@@ -6,10 +6,13 @@
  *                                  each
  *   sim --singles I/N              each kind of fault at each point of a failover: a share of them
  *   sim --pairs I/N                the same, and a second fault at a distance that is drawn
- *   sim --triples                  each kind of fault at each step, to each that can have it; a
- * table sim --plan 'LINE' [--trace]    a list of faults (faults.c) sim --file FILE... files of such
- * lines sim --shrink N | --shrink-plan 'LINE' fewer and shorter faults that still break the same
- * rule
+ *   sim --triples                  each kind of fault at each step, to each that can have it: a
+ *                                  table
+ *   sim --plan 'LINE' [--trace]    a list of faults (faults.c)
+ *   sim --file FILE...             files of such lines
+ *   sim --shrink N | --shrink-plan 'LINE'   fewer and shorter faults that still break the same rule
+ *   sim --claims ...               all of the above, and each controller's statuses are read in
+ *                                  every schedule (truth.c), as they are for lists of faults
  *
  * The program of the mutants knows besides:
  *
@@ -179,6 +182,7 @@ static bool run_file(const char *path)
 {
     char line[TEXT_MAX];
     bool good = true;
+    claims_always = true;
     FILE *file = fopen(path, "r");
     if (file == NULL) {
         fprintf(stderr, "sim: %s cannot be read\n", path);
@@ -581,6 +585,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         tracing = tracing || strcmp(argv[i], "--trace") == 0;
         twice = twice || strcmp(argv[i], "--twice") == 0;
+        claims_always = claims_always || strcmp(argv[i], "--claims") == 0;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
 #ifdef FAILOVER_RULES_OFF
@@ -618,6 +623,7 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--triples") == 0) {
             good = run_triples() && good;
         } else if (i + 1 < argc && strcmp(argv[i], "--plan") == 0) {
+            claims_always = true;
             good = plan_read(argv[++i], &plan) && world_run() && good;
             tell(w.broken[0] == '\0');
         } else if (i + 1 < argc && strcmp(argv[i], "--shrink") == 0) {
@@ -625,12 +631,14 @@ int main(int argc, char **argv)
             shrink();
         } else if (i + 1 < argc && strcmp(argv[i], "--shrink-plan") == 0 &&
                    plan_read(argv[++i], &plan)) {
+            claims_always = true;
             shrink();
         } else if (strcmp(argv[i], "--file") == 0) {
             while (++i < argc) {
                 good = run_file(argv[i]) && good;
             }
-        } else if (strcmp(argv[i], "--trace") != 0 && strcmp(argv[i], "--twice") != 0) {
+        } else if (strcmp(argv[i], "--trace") != 0 && strcmp(argv[i], "--twice") != 0 &&
+                   strcmp(argv[i], "--claims") != 0) {
             fprintf(stderr, "sim: see tests/sim/sim.c\n");
             return 2;
         }

@@ -28,6 +28,7 @@
  *   triples.c     which kind has struck whom at which step
  *   check.c       oracles: on the truth, never by asking who is tested
  *   rights.c      more of them: who may do what, and when
+ *   truth.c       what statuses and records say, against what was so when that was found
  *   world.c       the cluster, its warm copy, a schedule's phases
  *   sim.c         the command
  */
@@ -542,6 +543,25 @@ struct schedule {
     struct fault faults[FAULTS_MAX];
 };
 
+/* ---- the past ---- */
+
+#define PAST_MAX 64
+struct past { /* what was so of a thing, by its latest changes */
+    uint32_t len;
+    struct past_change {
+        uint64_t since;
+        int is;
+    } changes[PAST_MAX];
+};
+
+#define SAID_MAX 16
+struct said { /* by a record, at that revision of etcd */
+    int64_t revision;
+    int node;
+    bool granted;
+    uint64_t epoch;
+};
+
 /* ---- the world ---- */
 
 #define QUEUE_MAX 8192
@@ -599,8 +619,16 @@ struct world {
     uint64_t struck;     /* bits of kinds */
     uint64_t calm_since; /* nothing has begun, ended or been healed since */
     uint64_t revoked_since, look_again;
-    int victim;       /* that the healed core goes on without; NOBODY */
-    uint64_t back_us; /* how long the healed core took */
+    /* truth.c */
+    struct past past[NODES], past_open[PROXIES], past_leader;
+    struct said said_primary[SAID_MAX], said_permit[SAID_MAX];
+    uint32_t said_primary_len, said_permit_len;
+    uint64_t wrote[CTLS][NODES]; /* when a controller's write was acknowledged last */
+    uint64_t reported[NODES];    /* when a guard's report was accepted last */
+    uint64_t watched[CTLS];      /* since when a controller's watch has told it everything */
+    unsigned to_ask;             /* controllers whose status is read after this event, as bits */
+    int victim;                  /* that the healed core goes on without; NOBODY */
+    uint64_t back_us;            /* how long the healed core took */
     /* rights.c */
     struct rights rights[CTLS];
     bool told_paused;             /* a person */
@@ -817,6 +845,13 @@ void rights_order_taken(int i);
 void rights_effect(int c, const struct effect *effect);
 void rights_report(int node, const struct guard_record *said);
 void rights_renewal(int node, const struct renewal_record *said);
+/* truth.c */
+extern bool claims_always; /* each schedule's statuses are read, not those of a share */
+void truth_ask(int c);     /* its status is to be read when this event is over */
+void truth_event(void);
+void truth_remember(void);
+void truth_group_write(const struct group_record *before, const struct group_record *now);
+void truth_permit_write(const struct permit_record *value);
 
 /* rule_off.c, in the program of the mutants */
 void rule_off_set(const char *id);

@@ -568,6 +568,7 @@ void store_on_report(const struct ev *ev)
         kv->mod = ++st.revision;
         kv->create = kv->create != 0 ? kv->create : st.revision;
         st.guards[ev->a] = said->record;
+        w.reported[ev->a] = w.now;
         tell_guard(ev->a, NOBODY);
         point(POINT_REPORTED, E_NODE + ev->a);
     }

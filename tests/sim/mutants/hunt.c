@@ -179,9 +179,11 @@ int main(int argc, char **argv)
             fprintf(stderr, "hunt: this is no list of faults: %s\n", line);
             return 3;
         }
+        claims_always = true;
         if (!holds()) {
             killed("list", began, false);
         }
+        claims_always = false;
     }
     for (; cpu_s() - began < seconds; seed++, tried++) {
         char by[32];
