@@ -90,6 +90,7 @@ void check_event(void)
 {
     int first = NOBODY;
     truth_event();
+    live_event();
     guards_are_prompt();
     rights_event();
     for (int i = 0; i < NODES; i++) {

@@ -632,8 +632,15 @@ void ctl_on_lapse(const struct ev *ev)
 void ctl_on_elected(const struct ev *ev)
 {
     int c = ev->proc;
-    if (ctls[c].term != 0 || local_ms(c) >= ctls[c].act_until_ms) {
+    if ((int64_t)ev->n <= ctls[c].term || local_ms(c) >= ctls[c].act_until_ms) {
         return;
+    }
+    if (ctls[c].term != 0) { /* it asked twice, and the second term ended the first */
+        struct core_event lost = event_of(c, EV_NOT_LEADING);
+        ctls[c].reloading = false;
+        if (!pump(c, &lost)) {
+            return;
+        }
     }
     ctls[c].term = (int64_t)ev->n;
     trace("%s leads", ctls[c].core.id);

@@ -28,6 +28,7 @@
  *   triples.c     which kind has struck whom at which step
  *   check.c       oracles: on the truth, never by asking who is tested
  *   rights.c      more of them: who may do what, and when
+ *   live.c        what must have happened by when, once the core is healthy
  *   truth.c       what statuses and records say, against what was so when that was found
  *   world.c       the cluster, its warm copy, a schedule's phases
  *   sim.c         the command
@@ -543,6 +544,15 @@ struct schedule {
     struct fault faults[FAULTS_MAX];
 };
 
+/* ---- since the core is healthy ---- */
+
+struct live {
+    uint64_t since; /* 0: it is not */
+    uint64_t lead_by, resume_by;
+    bool etcd_was_down; /* and nothing else kept its leader from acting */
+    bool led, resumed;
+};
+
 /* ---- the past ---- */
 
 #define PAST_MAX 64
@@ -619,6 +629,7 @@ struct world {
     uint64_t struck;     /* bits of kinds */
     uint64_t calm_since; /* nothing has begun, ended or been healed since */
     uint64_t revoked_since, look_again;
+    struct live live;
     /* truth.c */
     struct past past[NODES], past_open[PROXIES], past_leader;
     struct said said_primary[SAID_MAX], said_permit[SAID_MAX];
@@ -831,6 +842,10 @@ void check_permit_write(const struct permit_record *value);
 void check_group_write(const struct group_record *before, const struct group_record *after);
 void check_report(int node, const struct guard_record *said);
 void check_proxy(int proxy, int before);
+
+/* live.c */
+void live_begin(void); /* right before the core is healed */
+void live_event(void);
 
 /* rights.c */
 void rights_event(void);

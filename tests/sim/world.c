@@ -346,6 +346,7 @@ bool world_run(void)
     run_for(plan.faults_us);
     if (w.broken[0] == '\0') {
         begin(PHASE_CORE);
+        live_begin();
         faults_heal_core();
         liveness();
     }
