@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -237,12 +238,39 @@ static inline void server_stop(struct server *server)
     reap(server);
 }
 
+/* What a killed postmaster leaves behind: a block of shared memory (line 7 of its file: key and
+ * id), of which the kernel has room for 4096. */
+static inline void forget_block(const struct server *server)
+{
+    char path[PATH_MAX];
+    char line[256] = "";
+    snprintf(path, sizeof path, "%s/postmaster.pid", server->dir);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        return;
+    }
+    int number = 0;
+    while (number < 7 && fgets(line, sizeof line, file) != NULL) {
+        number++;
+    }
+    fclose(file);
+    char *rest = NULL;
+    key_t key = (key_t)strtoull(line, &rest, 10);
+    int id = (int)strtoull(rest, NULL, 10);
+    struct shmid_ds about;
+    if (number == 7 && shmctl(id, IPC_STAT, &about) == 0 && about.shm_perm.__key == key &&
+        about.shm_nattch == 0) {
+        shmctl(id, IPC_RMID, NULL);
+    }
+}
+
 /* Whatever state it is in. */
 static inline void server_end(struct server *server)
 {
     if (server->dir[0] != '\0') {
         signal_all(server, SIGKILL);
         reap(server);
+        forget_block(server);
     }
 }
 
@@ -361,7 +389,8 @@ static inline int fixture_start(void **state)
                 "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n");
     append_file(server.dir, "postgresql.conf",
                 "fsync = off\nshared_buffers = 16MB\nmax_connections = 20\n"
-                "restart_after_crash = off\nmax_wal_size = 64MB\nmin_wal_size = 2MB\n");
+                "restart_after_crash = off\nmax_wal_size = 64MB\nmin_wal_size = 2MB\n"
+                "dynamic_shared_memory_type = mmap\n"); /* in the directory: removed with it */
     configure(&server, "");
     server_start(&server);
     run_setup_sql(&server);
