@@ -671,7 +671,12 @@ void ctl_start(int c)
     w.procs[c].up = true;
     w.procs[c].life++;
     w.procs[c].paused_until = 0;
-    w.rights[c] = (struct rights){.well_since = w.now, .reached = w.now, .told = w.rights[c].told};
+    w.rights[c] = (struct rights){.hears_since = w.now,
+                                  .moves_since = w.now,
+                                  .started = w.now,
+                                  .well_since = w.now,
+                                  .reached = w.now,
+                                  .told = w.rights[c].told};
     uint64_t called = ctl->called;
     memset((char *)ctl + sizeof ctl->core, 0, sizeof *ctl - sizeof ctl->core);
     ctl->called = called;

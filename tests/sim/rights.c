@@ -37,11 +37,40 @@ static bool sees_it_well(int c, int i)
            st.permit.state == PERMIT_GRANTED && w.busy_until[i] <= w.now;
 }
 
+/* Its guard writes by itself, says so, and is heard; and its clients reach it. */
+static bool hears_it_write(int c, int i)
+{
+    int guard = E_NODE + i;
+    return w.procs[guard].up && !is_paused(guard) && !st.down && linked_both(guard, E_ETCD) &&
+           w.slow_until[guard] <= w.now && w.slow_until[E_ETCD] <= w.now &&
+           w.slow_until[c] <= w.now && linked_both(c, E_ETCD) && w.stall_until[c] <= w.now &&
+           st.permit.state == PERMIT_GRANTED && pg_can_ack(i) && linked_both(E_PROXY, guard);
+}
+
+/* A standby that it reaches receives what its clients write. */
+static bool sees_wal_move(int c, int i)
+{
+    bool moves = false;
+    for (int s = 0; s < NODES; s++) {
+        moves = moves || (w.pgs[s].from == i && pg_works(s) && linked_both(c, E_NODE + s) &&
+                          linked_both(E_NODE + i, E_NODE + s) && w.busy_until[s] <= w.now &&
+                          w.slow_until[E_NODE + s] <= w.now && w.now < w.pgs[s].wal_moved + SEC);
+    }
+    return moves && pg_works(i) && w.pgs[i].primary && st.permit.state == PERMIT_GRANTED &&
+           w.slow_until[c] <= w.now && linked_both(E_PROXY, E_NODE + i);
+}
+
 static void look_at_controller(int c, int i)
 {
     struct rights *r = &w.rights[c];
     if (i < 0 || !sees_it_well(c, i)) {
         r->well_since = w.now;
+    }
+    if (i < 0 || !hears_it_write(c, i)) {
+        r->hears_since = w.now;
+    }
+    if (i < 0 || !sees_wal_move(c, i)) {
+        r->moves_since = w.now;
     }
     for (int n = 0; n < NODES; n++) {
         if (w.nodes[n].on && linked_both(c, E_NODE + n)) {
@@ -62,6 +91,11 @@ void rights_event(void)
     for (int c = 0; c < CTLS; c++) {
         look_at_controller(c, i);
     }
+    for (int p = 0; p < PROXIES; p++) {
+        bool reached =
+            !w.proxies[p].silent && linked_both(0, E_PROXY + p) && linked_both(1, E_PROXY + p);
+        w.proxy_away[p] = reached ? w.proxy_away[p] : w.now;
+    }
 }
 
 /* S11: not on one viewpoint, not blind, not right after it stood still. */
@@ -73,6 +107,23 @@ static void check_viewpoints(int leader, int i)
         if (w.now > r->well_since + SEEN_WELL) {
             broken("S11: a failover begins while c%d has seen the primary take writes for %.0f s",
                    c + 1, (double)(w.now - r->well_since) / 1e6);
+        }
+        if (c == leader && w.now > r->hears_since + SEEN_WELL) {
+            broken("L7: a failover begins while the guard of %s has told its own writes for %.0f s",
+                   node_name(i), (double)(w.now - r->hears_since) / 1e6);
+        }
+        if (c == leader && w.now > r->moves_since + SEEN_WELL) {
+            broken("L7: a failover begins while a standby of %s has received for %.0f s",
+                   node_name(i), (double)(w.now - r->moves_since) / 1e6);
+        }
+        if (c != leader && st.view_kv[c].create != 0 && w.now > r->reached + SEES_NOBODY &&
+            w.procs[c].up && pg_works(i) && w.pgs[i].primary) {
+            broken("S11: a failover begins on one viewpoint: c%d reaches nobody", c + 1);
+        }
+        if (c != leader && st.view_kv[c].create == 0 && pg_runs(i) &&
+            w.now < w.rights[leader].started + nearly(profile->lease_ms)) {
+            broken("S11: a failover begins %.1f s after c%d was started, alone",
+                   (double)(w.now - w.rights[leader].started) / 1e6, leader + 1);
         }
         if (c != leader && st.view_kv[c].create == 0 && pg_runs(i) && r->told != 0 &&
             w.now < r->told + nearly(profile->lease_ms)) {
@@ -142,8 +193,7 @@ static void check_phase(const struct move_record *before, const struct move_reco
     bool switched = before->phase == PHASE_REDIRECT && now->phase == PHASE_VERIFY && !w.told_skip;
     for (int p = 0; p < PROXIES && switched; p++) {
         int open = w.proxies[p].open;
-        if (open != to && !w.proxies[p].silent && !w.proxies_by_hand &&
-            w.calm_since + 4 * SEC < w.now && linked_both(st.leader_of, E_PROXY + p)) {
+        if (open != to && !w.proxies_by_hand && w.now > w.proxy_away[p] + SEEN_WELL) {
             broken("S10: the switch to %s is recorded, and %s sends traffic to %s", node_name(to),
                    def.proxies[p].name, open >= 0 ? node_name(open) : "nobody");
         }

@@ -584,9 +584,12 @@ enum phase { PHASE_WARM, PHASE_FAULTS, PHASE_CORE, PHASE_ALL };
 
 /* What the oracles of rights.c know of a controller; true time. */
 struct rights {
-    uint64_t well_since; /* it has seen a primary that takes writes, since then */
-    uint64_t reached;    /* some node */
+    uint64_t well_since;  /* it has seen a primary that takes writes, since then */
+    uint64_t reached;     /* some node */
+    uint64_t hears_since; /* the primary's guard tells it of writes, since then */
     uint64_t stood_since, went_on;
+    uint64_t moves_since; /* a standby that it reaches receives, since then */
+    uint64_t started;
     uint64_t told;  /* etcd had its view */
     bool dismissed; /* it knows that it does not lead */
 };
@@ -646,6 +649,7 @@ struct world {
     uint64_t moved_at[MOVED_MAX]; /* automatic failovers that were completed */
     int moved_len;
     char last_forced[ID_SIZE];
+    uint64_t proxy_away[PROXIES];   /* it was last silent, or cut off from a controller */
     bool told_skip;                 /* a person: that a step is skipped */
     bool proxies_by_hand;           /* somebody has set one */
     bool own_history[NODES];        /* it has begun one, and none is recorded */
