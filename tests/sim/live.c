@@ -28,6 +28,9 @@ static bool only_waits(void)
 void live_begin(void)
 {
     uint64_t leads_us = definition_profile(&def)->lease_ms * MS + TAKE_OVER_US;
+    /* One that has resigned stays away for two leases, so that the other can lead. */
+    uint64_t away_ms = ctls[plan.core].passive_until_ms, now_ms = local_ms(plan.core);
+    leads_us += w.procs[plan.core].up && away_ms > now_ms ? (away_ms - now_ms) * MS : 0;
     w.live = (struct live){.since = w.now,
                            .lead_by = w.now + leads_us,
                            .resume_by = w.now + leads_us + TAKE_UP_US,
