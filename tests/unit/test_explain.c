@@ -255,6 +255,26 @@ static void a_controller_that_disagrees_is_a_check_that_fails(void **state)
     free(view);
 }
 
+/* A view that is none, or is old, would convict nobody; nor would a start of a moment ago. */
+static void a_view_that_is_none_or_old_is_a_check_that_fails(void **state)
+{
+    (void)state;
+    struct health *own = &core->databases[0].instances[0].health;
+    uint64_t looked_ms = own->latest_ms;
+    core->now_ms += 60000;
+    core_explain(core, 0, &told);
+    assert_false(check("witness ops2")->passes);
+    assert_int_equal(check("witness ops2")->age_ms, core->now_ms - looked_ms);
+    own->latest_ms = 0;
+    core_explain(core, 0, &told);
+    assert_false(check("witness ops2")->passes);
+    assert_int_equal(check("witness ops2")->age_ms, -1);
+    core->started_ms = core->now_ms;
+    core_explain(core, 0, &told);
+    has(check("witness other controller")->text, "this one has just started");
+    assert_false(check("witness other controller")->passes);
+}
+
 static void who_does_not_lead_says_so_and_tells_what_it_sees(void **state)
 {
     (void)state;
@@ -312,6 +332,12 @@ static void a_loss_is_proven_estimated_or_unknown_and_never_more_than_that(void 
     assert_true(check("loss")->passes);
     has(check("loss")->value, "bytes, estimated");
     has(check("sync")->text, "declares no standbys");
+    core->def.databases[0].max_lag_bytes = 0;
+    see(1, shop_standby_fact(now_ms, 64u << 20));
+    core_explain(core, 0, &told);
+    assert_false(check("loss")->passes);
+    core->def.databases[0].max_lag_bytes = 1 << 20;
+    see(1, shop_standby_fact(now_ms, 0));
     core->databases[0].primary_lsn_ms = 0;
     core_explain(core, 0, &told);
     assert_false(check("loss")->passes);
@@ -337,6 +363,12 @@ static void what_commits_wait_for_is_told_as_far_as_it_is_known(void **state)
     snprintf(permit->boot, sizeof permit->boot, "b-1");
     core_explain(core, 0, &told);
     has(check("sync")->text, "fewer are waited for");
+    core->databases[0].instances[1].fact.answered = false;
+    core_explain(core, 0, &told);
+    assert_int_equal(check("candidate pay-west")->age_ms, -1);
+    assert_int_equal(told.target, -1);
+    has(check("loss")->text, "without a candidate");
+    assert_string_equal(check("loss")->value, "unknown");
 }
 
 static void a_proxy_agrees_is_silent_or_was_not_read_yet(void **state)
@@ -505,6 +537,35 @@ static void a_plan_says_whom_else_its_fence_moves(void **state)
     has(planned(&plan, LAP_FENCE), "; moves orders too (automation would not: ");
 }
 
+/* A second database that lives on another node, with a route of its own. */
+static void a_plan_leaves_out_what_lives_elsewhere(void **state)
+{
+    (void)state;
+    struct plan plan;
+    struct request_record request = {
+        .kind = REQUEST_FAILOVER, .group = "shop", .database = "payments"};
+    struct group_record *group = &core->groups[0].record;
+    core->def.databases[1] = core->def.databases[0];
+    snprintf(core->def.databases[1].name, NAME_SIZE, "orders");
+    core->def.databases_len = 2;
+    core->databases[1] = core->databases[0];
+    group->databases[1] = group->databases[0];
+    snprintf(group->databases[1].database, NAME_SIZE, "orders");
+    snprintf(group->databases[1].primary, NAME_SIZE, "pay-west");
+    group->databases_len = 2;
+    core->def.routes[1] = core->def.routes[0];
+    snprintf(core->def.routes[1].name, NAME_SIZE, "orders-db");
+    core->def.routes[1].database = 1;
+    core->def.routes_len = 2;
+    core_plan(core, &request, &plan);
+    assert_null(strstr(planned(&plan, LAP_FENCE), "orders"));
+    has(planned(&plan, LAP_REDIRECT), "lead payments-db (1 proxy) there");
+    core_explain(core, 0, &told);
+    for (int i = 0; i < told.checks_len; i++) {
+        assert_null(strstr(told.checks[i].name, "orders-db"));
+    }
+}
+
 static void an_accepted_loss_fences_nobody_without_a_candidate(void **state)
 {
     (void)state;
@@ -589,6 +650,7 @@ int main(void)
         TEST(when_it_is_down_the_explanation_is_the_decision),
         TEST(a_controller_that_disagrees_is_a_check_that_fails),
         TEST(what_was_shown_is_what_runs),
+        TEST(a_view_that_is_none_or_old_is_a_check_that_fails),
         TEST(who_does_not_lead_says_so_and_tells_what_it_sees),
         TEST(without_a_recorded_primary_there_is_nothing_to_fence),
         TEST(a_state_that_is_not_fit_is_told_in_its_own_words),
@@ -600,6 +662,7 @@ int main(void)
         TEST(a_plan_names_levels_routes_and_neighbours),
         TEST(a_plan_says_whom_else_its_fence_moves),
         TEST(a_plan_that_would_be_refused_says_why),
+        TEST(a_plan_leaves_out_what_lives_elsewhere),
         TEST(an_accepted_loss_fences_nobody_without_a_candidate),
         TEST(an_accepted_loss_lets_a_lagging_standby_take_over),
         TEST(an_acknowledged_alarm_stays_with_who_and_why),

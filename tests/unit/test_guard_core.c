@@ -1562,6 +1562,18 @@ static void a_burnt_instance_runs_as_nothing(void **unused)
     assert_non_null(strstr(guard_held(&core), "rebuilt"));
 }
 
+/* There is no K of a permit to go by: it has the default profile's. */
+static void a_burnt_instance_that_nobody_ever_permitted_is_stopped_in_time(void **unused)
+{
+    (void)unused;
+    begin((struct guard_durable){.guarding = true, .burnt = true},
+          (struct guard_boot_state){.known = false});
+    see(seen_running(ROLE_STANDBY));
+    assert_true(noted("R-G15"));
+    assert_int_equal(core.state, DUTY_STOPPING);
+    assert_int_equal(did(GUARD_DO_STOP)->kill_at_ms, now_ms + K - K / 4);
+}
+
 static void when_blind_continue_goes_on_and_makes_time_no_evidence(void **unused)
 {
     (void)unused;
@@ -2357,6 +2369,7 @@ int main(void)
         cmocka_unit_test(r_v11_what_is_stored_stays_evidence_while_newer_roles_are_stored),
         cmocka_unit_test(g12_a_returning_guard_takes_over_on_the_stored_deadline_of_this_boot),
         cmocka_unit_test(a_burnt_instance_runs_as_nothing),
+        cmocka_unit_test(a_burnt_instance_that_nobody_ever_permitted_is_stopped_in_time),
         cmocka_unit_test(when_blind_continue_goes_on_and_makes_time_no_evidence),
         cmocka_unit_test(f11_a_target_is_enforced_from_an_accepted_renewal_on_and_never_before),
         cmocka_unit_test(f11_a_document_that_drops_old_entries_needs_no_new_proof),

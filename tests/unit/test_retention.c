@@ -120,10 +120,14 @@ static void an_incident_that_the_core_still_needs_counts_as_open(void **state)
     core->groups[0].record.moving = true;
     snprintf(core->groups[0].record.workflow.id, ID_SIZE, "i1");
     assert_true(retention_incident_is_open(core, incident));
+    snprintf(core->groups[0].record.workflow.id, ID_SIZE, "i2");
+    assert_false(retention_incident_is_open(core, incident)); /* another one runs */
     core->groups[0].record.moving = false;
     core->groups[0].incident_known = true;
     core->groups[0].incident = *incident;
     assert_true(retention_incident_is_open(core, incident));
+    snprintf(core->groups[0].incident.id, ID_SIZE, "i2");
+    assert_false(retention_incident_is_open(core, incident)); /* a later one is the latest */
     core->groups[0].incident_known = false;
     assert_false(retention_incident_is_open(core, incident));
     free(core);
