@@ -378,7 +378,8 @@ struct guard_watchdog_wish guard_watchdog(const struct guard_core *cores, int le
             uint64_t end_ms = core->kept.known && core->kept.valid_until_ms > w_ms
                                   ? core->kept.valid_until_ms - w_ms
                                   : 0;
-            bool blind = guard_may_be_primary(core) && !has_time_at(core, now_ms);
+            /* Not by the time of its last step: while something is left of it, none may come. */
+            bool blind = goes_on_blind(core) && !has_time_at(core, now_ms);
             if (!blind && end_ms < wish.feed_until_ms) {
                 wish.feed_until_ms = end_ms;
             }

@@ -946,6 +946,18 @@ static void a_guard_that_slept_past_its_time_kills_at_once(void **unused)
     assert_false(guard_watchdog(&core, 1, now_ms).feed);
 }
 
+/* A process that no signal ends: nothing steps the core any more, and the watchdog must not be fed
+ * by the time of its last step (B6, G12). */
+static void what_is_left_of_one_that_ended_by_itself_does_not_outlive_its_time(void **unused)
+{
+    (void)unused;
+    begin_as_primary();
+    died("ended by itself");
+    assert_int_equal(core.state, DUTY_STOPPING);
+    assert_true(guard_watchdog(&core, 1, core.kept.valid_until_ms - W - 1).feed);
+    assert_false(guard_watchdog(&core, 1, core.kept.valid_until_ms - W).feed);
+}
+
 static void a_slow_etcd_alone_never_stops_a_primary(void **unused)
 {
     (void)unused;
@@ -2340,6 +2352,7 @@ int main(void)
         cmocka_unit_test(a_revocation_ends_a_primary_within_k_and_is_reported_when_nothing_is_left),
         cmocka_unit_test(a_lapse_is_final),
         cmocka_unit_test(a_guard_that_slept_past_its_time_kills_at_once),
+        cmocka_unit_test(what_is_left_of_one_that_ended_by_itself_does_not_outlive_its_time),
         cmocka_unit_test(a_slow_etcd_alone_never_stops_a_primary),
         cmocka_unit_test(one_silent_promiser_of_two_stops_it_in_time),
         cmocka_unit_test(promises_of_an_earlier_round_do_not_add_up),
