@@ -57,11 +57,21 @@ static void guards_are_prompt(void)
     }
 }
 
-/* A watchdog is for a guard that does not run, or that cannot end a process. */
+/* Its guard runs, and can end its instance, whomever else it reaches. */
+static bool guard_can_stop_it(int n)
+{
+    int proc = E_NODE + n;
+    return w.nodes[n].on && w.procs[proc].up && !is_paused(proc) && !w.pgs[n].stuck &&
+           !w.pgs[n].left && w.nodes[n].slow_disk_until <= w.now;
+}
+
+/* A watchdog is for a guard that does not run, or that cannot end a process: what ends for its time
+ * has ended before. */
 void check_watchdog(int n)
 {
-    if (guard_is_well(n) && w.now > w.calm_since + PROMPTLY) {
-        broken("L8: the watchdog resets %s, whose guard is well", node_name(n));
+    if (guard_can_stop_it(n) && w.now > w.calm_since + PROMPTLY) {
+        broken("L8: the watchdog resets %s, whose guard runs and can end its instance",
+               node_name(n));
     }
 }
 
@@ -177,6 +187,85 @@ void check_grant(int i)
     }
 }
 
+/* S5, S1, S9: the epoch is on its disk and was never dropped, and a renewal under the very document
+ * was accepted, of this boot. S7: that it may promote is on its disk. */
+void check_begins(int n, bool promotes)
+{
+    const struct sguard *g = &guards[n];
+    const struct guard_permit *permit = &g->core.permit;
+    const struct accepted *accepted = &st.accepted[n];
+    const char *what = promotes ? "promotes itself" : "is started as a primary";
+    if (epoch_compare(g->disk.epoch, permit->epoch) != 0) {
+        broken("S5: %s %s under an epoch that it has not stored", node_name(n), what);
+    }
+    if (epoch_compare(g->disk.spent, permit->epoch) >= 0) {
+        broken("S5: %s %s under an epoch that it has dropped", node_name(n), what);
+    }
+    if (strcmp(permit->boot, g->boot) != 0) {
+        broken("S9: %s %s under the permit of another boot", node_name(n), what);
+    }
+    if (accepted->permit_revision != permit->revision || strcmp(accepted->boot, g->boot) != 0) {
+        broken("S1: %s %s under a permit that it has not renewed", node_name(n), what);
+    }
+    if (accepted->armed && !w.nodes[n].armed && !g->told_armed) {
+        broken("S1: %s %s on its word that its watchdog is armed", node_name(n), what);
+    }
+    if (promotes && epoch_compare(g->disk.begun, permit->epoch) != 0) {
+        broken("S7: %s promotes itself, and its disk does not say so", node_name(n));
+    }
+}
+
+/* S5: it goes by an epoch that it has stored, and has not let end. S13: what it says of its
+ * watchdog. */
+void check_renewal(int n, bool armed)
+{
+    const struct sguard *g = &guards[n];
+    const struct guard_permit *permit = &g->core.renewal_out_permit;
+    if (epoch_compare(g->disk.epoch, permit->epoch) > 0) {
+        broken("S5: %s renews under an epoch that it is past", node_name(n));
+    }
+    if (epoch_compare(g->disk.spent, permit->epoch) >= 0 ||
+        epoch_compare(g->lapsed, permit->epoch) == 0) {
+        broken("S5: %s renews under an epoch that it has let end", node_name(n));
+    }
+    if (armed && !w.nodes[n].armed && !g->told_armed) {
+        broken("S13: %s renews with a watchdog that is not armed", node_name(n));
+    }
+}
+
+/* S5: a life of a guard knows what the one before it was renewed under. */
+void check_next_life(int n)
+{
+    if (epoch_compare(st.accepted[n].epoch, guards[n].disk.epoch) > 0) {
+        broken("S5: %s has forgotten the epoch %llu, which it renewed", node_name(n),
+               (unsigned long long)st.accepted[n].epoch.counter);
+    }
+}
+
+/* S5: what an actuator goes by only grows: no lower epoch, no revocation taken back, no older
+ * roles. */
+void check_tokens(int n)
+{
+    struct sguard *g = &guards[n];
+    const struct guard_permit *permit = &g->core.permit;
+    int order = permit->known ? epoch_compare(permit->epoch, g->told_epoch) : 0;
+    bool back = order == 0 && permit->known && permit->revision < g->told_revision &&
+                permit->granted && !g->told_granted;
+    if (order < 0 || back) {
+        broken("S5: %s goes back to an earlier permit, of epoch %llu", node_name(n),
+               (unsigned long long)permit->epoch.counter);
+    }
+    if (g->core.durable.obeyed_revision < g->obeyed) {
+        broken("S5: %s goes back to earlier roles", node_name(n));
+    }
+    if (permit->known) {
+        g->told_epoch = permit->epoch;
+        g->told_revision = permit->revision;
+        g->told_granted = permit->granted;
+    }
+    g->obeyed = g->core.durable.obeyed_revision;
+}
+
 /* S11: whoever acts must be the one whom the store calls leader; if no lease ended early. */
 static void acts_by_right(int c, const char *what)
 {
@@ -248,6 +337,32 @@ static bool is_proven_off(const struct move_record *move, int i)
     return false;
 }
 
+/* S4: what the leader has seen acknowledged, and its choice has not, is within the bound, or a
+ * person accepts it; and it has seen something. */
+static void check_loss(int to, const struct move_record *move)
+{
+    int from = move == NULL ? NOBODY : node_of(move->from);
+    if (from < 0 || from == to || def.databases[0].durability == DURABILITY_STRICT || w.by_hand) {
+        return;
+    }
+    const struct pg *old = &w.pgs[from], *new = &w.pgs[to];
+    uint64_t limit = def.databases[0].max_lag_bytes;
+    limit = move->accept_loss_bytes > limit ? move->accept_loss_bytes : limit;
+    uint64_t saw = ctls[st.leader_of].saw_lsn;
+    uint64_t acked = w.lines[old->line].released;
+    if (old->line != new->line || acked <= new->lsn + limit) {
+        return;
+    }
+    if (saw == 0 && move->accept_loss_bytes == 0) {
+        broken("S4: the permit is granted to %s, and what that loses cannot be known",
+               node_name(to));
+    }
+    if (saw > new->lsn + limit) {
+        broken("S4: the permit is granted to %s, which lacks %llu bytes that were acknowledged",
+               node_name(to), (unsigned long long)(acked - new->lsn));
+    }
+}
+
 /* S2: whoever else has held the permit is proven off, by recorded evidence later than its
  * revocation. S4: what a failover is estimated to lose is allowed. */
 static void check_granted(int to)
@@ -264,6 +379,9 @@ static void check_granted(int to)
         }
         st.held[i] = false;
     }
+    check_loss(to, move);
+    ctls[0].saw_lsn = 0;
+    ctls[1].saw_lsn = 0;
     uint64_t limit = def.databases[0].max_lag_bytes;
     if (move != NULL && move->estimated_loss_bytes > limit &&
         move->estimated_loss_bytes > move->accept_loss_bytes) {
@@ -295,6 +413,31 @@ void check_permit_write(const struct permit_record *value)
     }
 }
 
+/* S2: what is recorded as evidence is so. A person's word and a device's are theirs. */
+static void check_evidence(const struct group_record *before, const struct group_record *after_)
+{
+    if (!after_->moving || after_->workflow.moves_len == 0 || w.by_hand) {
+        return;
+    }
+    const struct move_record *was = &before->workflow.moves[0], *is = &after_->workflow.moves[0];
+    bool same = before->moving && strcmp(before->workflow.id, after_->workflow.id) == 0;
+    for (int e = same ? was->evidence_len : 0; e < is->evidence_len; e++) {
+        const struct evidence_record *evidence = &is->evidence[e];
+        int n = node_of(evidence->node);
+        if (n < 0 || evidence->kind == EVIDENCE_OPERATOR || evidence->kind == EVIDENCE_AGENT) {
+            continue;
+        }
+        if (w.pgs[n].primary && pg_can_ack(n)) {
+            broken("S2: it is recorded that %s cannot write, and it can acknowledge", node_name(n));
+        }
+        bool time = evidence->kind == EVIDENCE_PERMIT && strcmp(evidence->node, is->from) == 0 &&
+                    w.nodes[n].dog_lost_at == 0; /* what no signal ends is the watchdog's */
+        if (time && (w.pgs[n].left || (w.pgs[n].state != PG_DOWN && w.pgs[n].as_primary))) {
+            broken("S2: time is recorded as evidence, and something of %s runs", node_name(n));
+        }
+    }
+}
+
 static int completed_lately(const struct group_record *group)
 {
     int lately = 0;
@@ -312,6 +455,7 @@ void check_group_write(const struct group_record *before, const struct group_rec
     truth_group_write(before, after_);
     bool begins = after_->moving && !before->moving && after_->workflow.moves_len > 0 &&
                   !after_->workflow.moves[0].forced;
+    check_evidence(before, after_);
     if (begins && before->paused) {
         broken("S12: a failover begins while the group is paused");
     }

@@ -291,6 +291,10 @@ static void take_fact(int c, int t, uint64_t n, const struct instance_fact *fact
     event.instance.fact = *fact;
     event.instance.fact.asked_ms = asked_ms;
     event.instance.fact.answered_ms = local_ms(c);
+    if (fact->answered && fact->role == ROLE_PRIMARY && fact->write_lsn != 0 &&
+        strcmp(st.permit.node, node_name(t)) == 0) {
+        ctls[c].saw_lsn = fact->write_lsn;
+    }
     if (tried) {
         pump(c, &event);
     } else if (ctls[c].targets[t].running && ctls[c].targets[t].probe == n) {

@@ -194,7 +194,7 @@ static void begin(struct fault *f)
         after(NOBODY, EV_ST_LEASE, 1, &(struct ev){.a = i});
         break;
     case FAULT_STORE_RESTART: store_leases_anew(); break;
-    case FAULT_AGENT: w.nodes[instance(f->a)].agent = f->b % 4; break;
+    case FAULT_AGENT: w.nodes[instance(f->a)].agent = f->b % 5; break;
     case FAULT_PROXY_FORGETS:
         proxy_set_by_hand(f->a % PROXIES, NOBODY);
         proxy_set_by_hand(f->a % PROXIES, 0);
@@ -227,6 +227,16 @@ static void begin(struct fault *f)
         }
         break;
     case FAULT_DOG: w.nodes[instance(f->a)].no_dog = true; break;
+    case FAULT_BURST:
+        i = instance(f->a);
+        if (pg_works(i) && w.pgs[i].primary) {
+            pg_wait(i, &(struct waiter){.lsn = pg_append(i, (uint64_t)f->b << 20),
+                                        .kind = WAIT_NOBODY});
+        }
+        break;
+    case FAULT_STALE: store_tells_old(instance(f->a), false, f->b); break;
+    case FAULT_STALE_ROLES: store_tells_old(instance(f->a), true, f->b); break;
+    case FAULT_DOG_LOST: guard_dog_lost(instance(f->a), f->dur); break;
     default: break;
     }
 }
@@ -353,6 +363,7 @@ static void heal_node(int n)
     w.nodes[n].slow_disk_until = 0;
     w.nodes[n].no_dog = false;
     w.busy_until[n] = 0;
+    w.nodes[n].dog_lost_until = 0;
     w.pgs[n].stuck = false;
     w.pgs[n].left = false;
     w.pgs[n].lag_until = 0;

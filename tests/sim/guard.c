@@ -1031,7 +1031,9 @@ void guard_on_news(const struct ev *ev)
 {
     int n = ev->proc - E_NODE;
     struct sguard *g = of(n);
-    if (ev->tries > 0 || !g->watching) {
+    bool old = ev->b < 0 &&
+               (ev->a == WATCH_PERMIT || ev->a == WATCH_GROUP); /* a read, of a member that lags */
+    if (!old && (ev->tries > 0 || !g->watching)) {
         g->watching = g->watching && ev->tries == 0;
         return;
     }
@@ -1289,14 +1291,26 @@ static void tell_watchdog(int n)
     struct guard_event event = event_of(n, GUARD_EV_WATCHDOG);
     event.armed = g->dog && w.nodes[n].armed;
     event.period_ms = event.armed ? w.nodes[n].period_ms : 0;
+    of(n)->told_armed = event.armed;
     emit(&event);
+}
+
+/* It resets nothing any more, and cannot be armed. */
+void guard_dog_lost(int n, uint64_t us)
+{
+    struct node *node = &w.nodes[n];
+    node->dog_lost_until = w.now + us;
+    node->dog_lost_at = w.now;
+    node->armed = false;
+    node->arming++;
+    pump(n);
 }
 
 static void arm(int n, uint32_t period_ms)
 {
     struct node *node = &w.nodes[n];
     of(n)->arm_again_ms = now_ms(n) + ARM_AGAIN_MS;
-    if (node->no_dog) {
+    if (node->no_dog || node->dog_lost_until > w.now) {
         tell_watchdog(n);
         return;
     }
@@ -1315,6 +1329,9 @@ static void look_after_watchdog(int n)
     uint64_t now = now_ms(n);
     struct guard_watchdog_wish wish = guard_watchdog(&g->core, 1, now);
     bool armed = g->dog && node->armed;
+    if (g->told_armed && !armed) {
+        tell_watchdog(n);
+    }
     if (wish.armed && wish.period_ms != 0 && (!armed || node->period_ms != wish.period_ms) &&
         now >= g->arm_again_ms) {
         arm(n, wish.period_ms);
@@ -1324,7 +1341,7 @@ static void look_after_watchdog(int n)
         g->dog = false;
         tell_watchdog(n);
     }
-    if (g->dog && guard_watchdog(&g->core, 1, now_ms(n)).feed) {
+    if (g->dog && node->armed && guard_watchdog(&g->core, 1, now_ms(n)).feed) {
         node->fed = w.now;
     }
 }
@@ -1355,6 +1372,7 @@ static void carry_out(int n, const struct guard_effect *effect)
         point(POINT_KEEP, proc);
         break;
     case GUARD_DO_RENEW:
+        check_renewal(n, effect->armed);
         renew(n, effect->armed);
         point(POINT_RENEW, proc);
         break;
@@ -1364,6 +1382,7 @@ static void carry_out(int n, const struct guard_effect *effect)
         break;
     case GUARD_DO_TAKE_OVER: take_over(n); break;
     case GUARD_DO_START_PRIMARY:
+        check_begins(n, false);
         conf = conf_of_names(&g->core.kept.sync);
         start(n, true, &conf);
         point(POINT_START, proc);
@@ -1380,6 +1399,7 @@ static void carry_out(int n, const struct guard_effect *effect)
     }
     case GUARD_DO_PROMOTE:
         check_grant(n);
+        check_begins(n, true);
         promote(n, effect);
         point(POINT_PROMOTE, proc);
         break;
@@ -1406,7 +1426,12 @@ static void carry_out(int n, const struct guard_effect *effect)
         break;
     case GUARD_DO_SLOTS: break;
     case GUARD_DO_REPORT: g->reported_ms = 0; break;
-    case GUARD_DO_NOTE: note(n, effect); break;
+    case GUARD_DO_NOTE:
+        if (strcmp(effect->rule, "R-G11") == 0) {
+            g->lapsed = g->core.permit.epoch;
+        }
+        note(n, effect);
+        break;
     default: break;
     }
 }
@@ -1432,6 +1457,7 @@ static void step(int n, const struct guard_event *event, uint32_t life)
 {
     struct sguard *g = of(n);
     guard_step(&g->core, event, &effects);
+    check_tokens(n);
     for (int i = 0; i < effects.len && w.procs[E_NODE + n].up && w.procs[E_NODE + n].life == life;
          i++) {
         if (effects.items[i].type != GUARD_DO_NOTE) {
@@ -1531,6 +1557,7 @@ void guard_start(int n)
     }
     struct guard_durable disk = g->disk;
     struct guard_boot_state kept = g->kept;
+    struct epoch lapsed = g->lapsed;
     char boot[BOOT_ID_SIZE];
     snprintf(boot, sizeof boot, "%.20s-%u", node_name(n), (unsigned)w.nodes[n].boots);
     if (strcmp(boot, g->boot) != 0) {
@@ -1540,6 +1567,7 @@ void guard_start(int n)
     memset(g, 0, sizeof *g);
     g->disk = disk;
     g->kept = kept;
+    g->lapsed = lapsed;
     memcpy(g->knows, knows, sizeof knows);
     memcpy(g->boot, boot, sizeof boot);
     w.procs[E_NODE + n].up = true;
@@ -1549,6 +1577,7 @@ void guard_start(int n)
     g->look_ms = LOOK_MS;
     g->conf.upstream = NOBODY;
     trace("the guard of %s starts", node_name(n));
+    check_next_life(n);
     inbox_len = 0;
     apply_policy(n);
     read_all(n);

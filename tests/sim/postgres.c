@@ -165,6 +165,7 @@ static void end_waiter(int i, const struct waiter *waiter)
     case WAIT_PROOF:
         after(E_NODE + i, EV_G_COMMITTED, 100, &(struct ev){.n = waiter->n, .m = waiter->lsn});
         break;
+    case WAIT_NOBODY: break;
     case WAIT_CLIENT:
         post(E_NODE + i, waiter->m != 0 ? E_PROXY + (int)waiter->m - 1 : E_CLIENT, EV_CLIENT_ACK, 0,
              &(struct ev){.a = waiter->who,

@@ -223,13 +223,14 @@ struct node {
     uint32_t boots;
     bool armed; /* the watchdog */
     uint32_t period_ms;
-    uint64_t fed;    /* true time */
-    uint32_t arming; /* the latest timer */
-    int agent;       /* enum agent */
+    uint64_t fed;                         /* true time */
+    uint32_t arming;                      /* the latest timer */
+    uint64_t dog_lost_until, dog_lost_at; /* its device fails */
+    int agent;                            /* enum agent */
     uint64_t slow_disk_until;
     bool no_dog; /* its device cannot be opened */
 };
-enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_DOUBTS };
+enum agent { AGENT_WORKS, AGENT_REFUSES, AGENT_HANGS, AGENT_DOUBTS, AGENT_LIES };
 
 /* What commits wait for, in numbers: `order` holds instances; one that nobody bears is NODES. */
 struct names {
@@ -239,7 +240,7 @@ struct names {
     int8_t order[INSTANCES_MAX];
 };
 
-enum waiter_kind { WAIT_PROBE, WAIT_TRY, WAIT_LOOK, WAIT_PROOF, WAIT_CLIENT };
+enum waiter_kind { WAIT_PROBE, WAIT_TRY, WAIT_LOOK, WAIT_PROOF, WAIT_CLIENT, WAIT_NOBODY };
 struct waiter { /* a commit that waits */
     uint64_t lsn;
     enum waiter_kind kind;
@@ -314,6 +315,12 @@ struct kv {
 };
 #define INCIDENTS_KEPT 8
 #define REQUESTS_KEPT  16
+#define PERMITS_KEPT   8
+#define ROLES_KEPT     8
+struct roles_load { /* of a group, for one node */
+    struct guard_declared declared[NODES];
+    bool has[NODES];
+};
 struct store {
     int64_t revision;
     bool down;
@@ -344,6 +351,21 @@ struct store {
     bool epoch_revoked;
     bool held[NODES]; /* has had the permit, and is not proven off since */
     int64_t revoked_at[NODES];
+    struct accepted { /* a node's latest renewal */
+        int64_t permit_revision;
+        struct epoch epoch;
+        char boot[BOOT_ID_SIZE];
+        bool armed;
+    } accepted[NODES];
+    int permits_len, roles_len; /* what was written, oldest first */
+    struct {
+        struct permit_record value;
+        int64_t mod;
+    } permits[PERMITS_KEPT];
+    struct {
+        struct roles_load value;
+        int64_t mod;
+    } roles[ROLES_KEPT];
 };
 
 /* ---- controllers ---- */
@@ -371,7 +393,8 @@ struct ctl {
     int cancelled_len;
     uint64_t watch_at; /* of its stream: in order */
     int64_t defined_revision;
-    uint64_t called; /* people */
+    uint64_t called;  /* people */
+    uint64_t saw_lsn; /* this life of it, of the primary that holds the permit */
 };
 
 /* ---- guards ---- */
@@ -400,6 +423,9 @@ struct sguard {
     struct guard_durable disk;
     struct guard_boot_state kept; /* of this boot */
     bool adopted_kept;
+    struct epoch told_epoch, lapsed; /* the highest that it was told; whose time it let end */
+    int64_t told_revision, obeyed;
+    bool told_granted;
     char boot[BOOT_ID_SIZE];
     bool watching, defined;
     uint64_t watch_at;
@@ -421,6 +447,7 @@ struct sguard {
     struct guard_record reported;
     /* the watchdog */
     bool dog; /* this life of the guard holds it open */
+    bool told_armed;
     uint64_t arm_again_ms;
     /* the instance */
     struct guard_seen seen;
@@ -509,9 +536,13 @@ struct client {
     X(FAULT_WATCH, "watch-stalls")        /* a: process */                                         \
     X(FAULT_REQUEST, "request")           /* a: kind, b: node */                                   \
     /* Directed lists only: no seed draws these, so what a seed means stays. */                    \
-    X(FAULT_BUSY, "pg-busy")        /* too many connections: it lets nobody else in */             \
-    X(FAULT_NAMES, "names-by-hand") /* somebody takes away what commits wait for */                \
-    X(FAULT_DOG, "no-watchdog")     /* its device cannot be opened any more */
+    X(FAULT_BUSY, "pg-busy")            /* too many connections: it lets nobody else in */         \
+    X(FAULT_NAMES, "names-by-hand")     /* somebody takes away what commits wait for */            \
+    X(FAULT_DOG, "no-watchdog")         /* its device cannot be opened any more */                 \
+    X(FAULT_BURST, "burst")             /* a primary writes b megabytes */                         \
+    X(FAULT_STALE, "stale")             /* a: node; its member tells the permit of b writes ago */ \
+    X(FAULT_STALE_ROLES, "stale-roles") /* ... and the roles */                                    \
+    X(FAULT_DOG_LOST, "dog-lost")       /* a: node; its watchdog's device fails */
 
 enum fault_kind {
 #define X(id, name) id,
@@ -709,6 +740,7 @@ void world_load_copy(int variant);
 /* store.c */
 void store_save(int c, const struct effect *effect);
 void store_ask(enum request_kind kind, int node, const char *why);
+void store_tells_old(int node, bool roles, int back); /* a member that lags */
 void store_leader_gone(void);
 void store_notify_all(int proc); /* a watch is resumed */
 void store_down(bool down);
@@ -749,10 +781,6 @@ enum watched {
     WATCH_LEADER,
     WATCH_API /* a controller's address */
 };
-struct roles_load { /* of a group, for one node */
-    struct guard_declared declared[NODES];
-    bool has[NODES];
-};
 void guard_roles(const struct group_record *group, int64_t revision, struct roles_load *ret);
 
 /* controller.c */
@@ -768,6 +796,7 @@ void ctl_news_of(int node); /* a held connection to its instance ended */
 /* guard.c */
 void guard_start(int node);
 void guard_crash(int node);
+void guard_dog_lost(int node, uint64_t us);
 bool guard_of_this_boot(int node, char ret_boot[BOOT_ID_SIZE]);
 
 /* postgres.c */
@@ -840,6 +869,11 @@ void check_release(int i, uint64_t lsn);
 void check_ack(uint32_t line, uint64_t lsn, bool waited);
 void check_promoted(int i, uint32_t old_line, bool by_hand);
 void check_grant(int i);
+/* It is about to start as a primary, or to promote itself; to renew; it has taken something in. */
+void check_begins(int n, bool promotes);
+void check_renewal(int n, bool armed);
+void check_tokens(int n);
+void check_next_life(int n);
 void check_fence(int c, const struct effect *effect);
 void check_wishes(int c, const struct effect *effect);
 void check_permit_write(const struct permit_record *value);

@@ -437,6 +437,44 @@ static struct kv *kv_of(const struct save_item *item, const void *value)
     }
 }
 
+static void keep_permit(void)
+{
+    if (st.permits_len == PERMITS_KEPT) {
+        memmove(&st.permits[0], &st.permits[1], sizeof st.permits - sizeof st.permits[0]);
+        st.permits_len--;
+    }
+    st.permits[st.permits_len].value = st.permit;
+    st.permits[st.permits_len++].mod = st.permit_kv.mod;
+}
+
+static void keep_roles(void)
+{
+    if (st.roles_len == ROLES_KEPT) {
+        memmove(&st.roles[0], &st.roles[1], sizeof st.roles - sizeof st.roles[0]);
+        st.roles_len--;
+    }
+    guard_roles(&st.group, st.group_kv.mod, &st.roles[st.roles_len].value);
+    st.roles[st.roles_len++].mod = st.group_kv.mod;
+}
+
+void store_tells_old(int node, bool roles, int back)
+{
+    int len = roles ? st.roles_len : st.permits_len;
+    int i = back < len ? len - 1 - back : 0;
+    if (len == 0 || !w.procs[E_NODE + node].up) {
+        return;
+    }
+    int load = roles ? loaded(&st.roles[i].value, sizeof st.roles[i].value)
+                     : loaded(&st.permits[i].value, sizeof st.permits[i].value);
+    post(E_ETCD, E_NODE + node, EV_G_NEWS, 0,
+         &(struct ev){.a = roles ? WATCH_GROUP : WATCH_PERMIT,
+                      .n = (uint64_t)(roles ? st.roles[i].mod : st.permits[i].mod),
+                      .m = 0,
+                      .b = -1,
+                      .life = w.procs[E_NODE + node].life,
+                      .load = load});
+}
+
 static void write_item(const struct save_item *item, const void *value)
 {
     struct kv *kv = kv_of(item, value);
@@ -447,11 +485,13 @@ static void write_item(const struct save_item *item, const void *value)
     case SAVE_GROUP:
         check_group_write(&st.group, value);
         memcpy(&st.group, value, sizeof st.group);
+        keep_roles();
         tell_group(NOBODY);
         break;
     case SAVE_PERMIT:
         check_permit_write(value);
         memcpy(&st.permit, value, sizeof st.permit);
+        keep_permit();
         trace("etcd: the permit %llu is %s %s", (unsigned long long)st.permit.epoch.counter,
               st.permit.state == PERMIT_GRANTED ? "granted to" : "revoked from", st.permit.node);
         tell_permit(NOBODY);
@@ -545,6 +585,11 @@ void store_on_renew(const struct ev *ev)
         st.renewal_kv.mod = ++st.revision;
         st.renewal_kv.create = st.renewal_kv.create != 0 ? st.renewal_kv.create : st.revision;
         st.renewal = said->record;
+        struct accepted *accepted = &st.accepted[ev->a];
+        accepted->permit_revision = said->permit_revision;
+        memcpy(accepted->boot, said->record.boot, sizeof accepted->boot);
+        accepted->armed = said->record.armed;
+        accepted->epoch = said->record.epoch;
         tell_renewal(NOBODY);
         point(POINT_RENEWED, E_NODE + ev->a);
     }

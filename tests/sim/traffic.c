@@ -96,9 +96,9 @@ void ctl_fence(int c, const struct effect *effect)
         int proc = chance(RNG_MODEL, 50) ? c : NOBODY;
         after(proc, EV_NODE_OFF, took / 2, &(struct ev){.a = node});
     }
-    ev.b = agent == AGENT_WORKS     ? FENCED_PROVEN
-           : agent == AGENT_REFUSES ? FENCED_REFUSED
-                                    : FENCED_UNKNOWN;
+    ev.b = agent == AGENT_WORKS || agent == AGENT_LIES ? FENCED_PROVEN
+           : agent == AGENT_REFUSES                    ? FENCED_REFUSED
+                                                       : FENCED_UNKNOWN;
     after(c, EV_CTL_FENCED, agent == AGENT_HANGS || took > most ? most : took, &ev);
 }
 
@@ -114,7 +114,7 @@ void ctl_on_fenced(const struct ev *ev)
     event.fence.step = (uint32_t)ev->n;
     event.fence.outcome = (enum fence_outcome)ev->b;
     event.fence.evidence = EVIDENCE_AGENT;
-    if (ev->b == FENCED_PROVEN && w.nodes[ev->a].on) {
+    if (ev->b == FENCED_PROVEN && w.nodes[ev->a].on && w.nodes[ev->a].agent != AGENT_LIES) {
         event.fence.outcome = FENCED_UNKNOWN; /* it is on again: the status says so */
     }
     snprintf(event.fence.detail, sizeof event.fence.detail, "as the model says");
