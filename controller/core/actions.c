@@ -871,12 +871,15 @@ void record_evidence(struct core *core, int db)
     d->proven_ms = core->now_ms;
     alarm_key(key, "fence", core->def.databases[db].name);
     alarm_clear(core, db_group(core, db), key);
+    probe_all(core, db); /* later than the proof; they answer while it is being saved */
     await_save(core, db, dirty_group(core, db_group(core, db)));
 }
 
 void begin_choice(struct core *core, int db)
 {
-    probe_all(core, db);
+    if (!a_candidate_passes(core, db)) {
+        probe_all(core, db);
+    }
 }
 
 /* Its next proof would be worth as little, and each one is a chance to promote beside a living

@@ -114,7 +114,7 @@ void incident_note(struct core *core, int group, const char *rule, const char *t
     entry->at_ms = clock_age_ms(state, core->now_ms);
     text_copy(entry->rule, sizeof entry->rule, rule);
     text_copy(entry->text, sizeof entry->text, text);
-    dirty_incident(core, group);
+    dirty_incident_later(core, group);
 }
 
 static bool move_passed(const struct core *core, int db, const struct move_record *move,
@@ -178,7 +178,7 @@ static void end_laps(struct core *core, int group)
         } else if (lap == LAP_VERIFY) {
             incident->objectives[OBJECTIVE_NORMAL].actual_ms = incident->ended_ms[lap];
         }
-        dirty_incident(core, group);
+        dirty_incident_later(core, group);
     }
 }
 
@@ -234,7 +234,7 @@ static void count_people(struct core *core, int group)
         (!waiting || core->now_ms - state->people_since_ms > 10000)) {
         state->incident.people_ms += core->now_ms - state->people_since_ms;
         state->people_since_ms = 0;
-        dirty_incident(core, group);
+        dirty_incident_later(core, group);
     }
     if (waiting && state->people_since_ms == 0) {
         state->people_since_ms = core->now_ms;

@@ -624,6 +624,11 @@ uint64_t core_deadline_ms(const struct core *core)
     for (int db = 0; db < core->def.databases_len; db++) {
         at = earlier(at, database_deadline(core, db));
     }
+    for (int g = 0; g < core->def.groups_len; g++) {
+        if (core->groups[g].incident_due_ms != 0 && core->ticket_in_flight == 0) {
+            at = earlier(at, core->groups[g].incident_due_ms);
+        }
+    }
     return at;
 }
 

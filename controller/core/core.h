@@ -230,6 +230,7 @@ struct group_state {
     bool incident_known;
     int64_t incident_revision;
     bool incident_dirty;
+    uint64_t incident_due_ms;          /* changed, but nobody waits for it: saved by then; 0: not */
     uint64_t incident_opened_ms;       /* its zero on this machine's clock */
     uint64_t people_since_ms;          /* waiting for a person since then; 0: not */
     uint32_t warn_pending[OBJECTIVES]; /* marked in the record, told once it is saved */

@@ -79,6 +79,7 @@ void text_format(char *to, size_t size, const char *format, ...)
 uint32_t dirty_group(struct core *core,
                      int group); /* the ticket of the save that will hold the change */
 uint32_t dirty_incident(struct core *core, int group);
+void dirty_incident_later(struct core *core, int group); /* nobody waits for it */
 uint32_t dirty_permit(struct core *core, int db);
 uint32_t dirty_request(struct core *core, int slot);
 void await_save(struct core *core, int db, uint32_t ticket);

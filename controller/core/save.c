@@ -4,12 +4,16 @@
  * Changes are made in memory and marked; at the end of core_step everything that is marked goes out
  * as one transaction. What must be recorded before it is done waits for that transaction's ticket.
  * Changes made while one is in flight wait for the next, so that two databases that fail together
- * share their writes.
+ * share their writes. For the same reason what nobody waits for (an incident's laps and notes) goes
+ * with the next write that somebody waits for, or alone after a while: a write of its own would be
+ * in flight when the evidence comes, or the candidate.
  */
 #include "controller/core/private.h"
 
 #include <assert.h>
 #include <string.h>
+
+#define LATER_MS 250 /* what nobody waits for */
 
 static uint32_t next_ticket(const struct core *core)
 {
@@ -27,6 +31,14 @@ uint32_t dirty_incident(struct core *core, int group)
     /* One whose record is missing has no key to be written to. */
     core->groups[group].incident_dirty = core->groups[group].incident_known;
     return next_ticket(core);
+}
+
+void dirty_incident_later(struct core *core, int group)
+{
+    struct group_state *state = &core->groups[group];
+    if (state->incident_known && state->incident_due_ms == 0) {
+        state->incident_due_ms = core->now_ms + LATER_MS;
+    }
 }
 
 uint32_t dirty_permit(struct core *core, int db)
@@ -66,16 +78,40 @@ void primary_word(const struct core *core, int db, char ret_node[NAME_SIZE])
     text_copy(ret_node, NAME_SIZE, record == NULL ? "" : record->primary);
 }
 
+/* Something that is waited for has changed, or the rest has waited long enough. */
+static bool is_due(const struct core *core)
+{
+    for (int g = 0; g < core->def.groups_len; g++) {
+        const struct group_state *group = &core->groups[g];
+        if (group->dirty || group->incident_dirty ||
+            (group->incident_due_ms != 0 && core->now_ms >= group->incident_due_ms)) {
+            return true;
+        }
+    }
+    for (int db = 0; db < core->def.databases_len; db++) {
+        if (core->databases[db].permit_dirty) {
+            return true;
+        }
+    }
+    for (int slot = 0; slot < REQUESTS_MAX; slot++) {
+        if (core->requests[slot].used && core->requests[slot].dirty) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void collect(struct core *core)
 {
     core->in_flight.len = 0;
     for (int g = 0; g < core->def.groups_len; g++) {
         struct group_state *group = &core->groups[g];
-        if (group->incident_dirty) {
+        if (group->incident_dirty || group->incident_due_ms != 0) {
             group->incident.anchor_ms = clock_age_ms(group, core->now_ms);
             group->incident.anchor_wall_ms = core->wall_ms;
             add_item(core, SAVE_INCIDENT, g, group->incident_revision);
             group->incident_dirty = false;
+            group->incident_due_ms = 0;
         }
         if (group->dirty) {
             add_item(core, SAVE_GROUP, g, group->revision);
@@ -104,13 +140,10 @@ static void collect(struct core *core)
 
 void save_flush(struct core *core)
 {
-    if (!core->leading || !core->loaded || core->ticket_in_flight != 0) {
+    if (!core->leading || !core->loaded || core->ticket_in_flight != 0 || !is_due(core)) {
         return;
     }
     collect(core);
-    if (core->in_flight.len == 0) {
-        return;
-    }
     core->ticket_in_flight = core->next_ticket++;
     struct effect *effect = effect_add(core, EFFECT_SAVE);
     effect->save.ticket = core->ticket_in_flight;
@@ -185,6 +218,7 @@ void save_reset(struct core *core)
         struct group_state *group = &core->groups[g];
         group->dirty = false;
         group->incident_dirty = false;
+        group->incident_due_ms = 0;
         group->call_pending = 0;
         memset(group->warn_pending, 0, sizeof group->warn_pending);
     }
