@@ -992,6 +992,7 @@ static void begin_follow(struct instance *instance)
     if (instance->pid == 0) { /* what is on disk counts at the next start */
         instance->checking = false;
         finish_follow(instance, true, "");
+        advance(instance); /* a start may wait for the file */
         return;
     }
     kill(instance->pid, SIGHUP);
@@ -1055,6 +1056,7 @@ static void advance(struct instance *instance)
         if (instance->pid != 0) {
             kill(instance->pid, SIGHUP);
         }
+        advance(instance);
     } else if (instance->start_wanted) {
         start_now(instance);
     }

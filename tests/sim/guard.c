@@ -572,6 +572,7 @@ static void begin_follow(int n)
     if (g->pg_life == 0) {
         g->checking = false;
         finish_follow(n, true);
+        advance(n);
         return;
     }
     pg_reload(n);
@@ -860,6 +861,7 @@ void guard_on_promoted(const struct ev *ev)
         g->wrote_ms = now_ms(n);
         emit_text(n, GUARD_EV_PROMOTED, "");
     } else {
+        rights_order_taken(n); /* it hangs, perhaps with the order: the next one is the same wish */
         emit_text(n, GUARD_EV_UNPROMOTED, "unknown, or refused");
     }
     schedule_look(n, 0);

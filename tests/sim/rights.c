@@ -92,8 +92,10 @@ void rights_event(void)
         look_at_controller(c, i);
     }
     for (int p = 0; p < PROXIES; p++) {
-        bool reached =
-            !w.proxies[p].silent && linked_both(0, E_PROXY + p) && linked_both(1, E_PROXY + p);
+        bool slow =
+            w.slow_until[0] > w.now || w.slow_until[1] > w.now || w.slow_until[E_PROXY + p] > w.now;
+        bool reached = !w.proxies[p].silent && !slow && linked_both(0, E_PROXY + p) &&
+                       linked_both(1, E_PROXY + p);
         w.proxy_away[p] = reached ? w.proxy_away[p] : w.now;
     }
 }

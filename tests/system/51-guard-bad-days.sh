@@ -78,6 +78,21 @@ since "from the revocation to the report"
 check "E2: no process is left" nothing_runs db1
 starts_again "E2: it starts again under a new permit"
 
+# --- E13: the disk is slow while it is told to follow nobody, and then to start --------------------------------------
+
+conf=$WORLD/db1/data/failover.conf
+strace -f -qq -o "$TMP/strace" -e trace=rename -P "$conf.new" -e inject=rename:delay_enter=2000000 -p "$(host_pid db1 guard)" &
+tracer=$!
+check_soon "E13: each rename of its configuration takes two seconds" 10 eval '[[ $(awk "/TracerPid/ { print \$2 }" "/proc/$(host_pid db1 guard)/status") == "$tracer" ]]'
+kill -9 "$(postmaster db1)"
+check_soon "E13: its end is reported" 10 stopped_by_itself
+grant db2
+revoke
+check_soon "E13: another's permit is revoked: it writes that it follows nobody" 10 test -e "$conf.new"
+starts_again "E13: told to start before that is written, it starts once both are"
+kill "$tracer"
+wait "$tracer"
+
 # --- etcd is away --------------------------------------------------------------------------------------------------
 
 load_begin db1
