@@ -124,9 +124,20 @@ static int64_t ended_for_ms(const struct core *core, int db, enum guard_state *r
     return (int64_t)(said->down_ms + (core->now_ms - d->instances[primary].guard.heard_ms));
 }
 
+/* It took a write when asked after that end: restarted, and its guard's report has not come through
+ * (failures.md E1, D3). */
+static bool is_back_unreported(const struct core *core, int db, uint64_t ended_ms)
+{
+    int primary = core_primary(core, db);
+    const struct instance_fact *fact = &core->databases[db].instances[primary].fact;
+    return takes_writes(core, db, primary) && fact->asked_ms > ended_ms &&
+           core->now_ms - fact->answered_ms <= fresh_limit_ms(core);
+}
+
 /*
  * PostgreSQL ended by itself and is held down: that needs no second witness, and no fall (design
- * §6, §7). A restart in its place is tried first where the policy says so.
+ * §6, §7). A restart in its place is tried first where the policy says so; when that took too long,
+ * its word is as old as the end.
  */
 bool guard_says_gone(const struct core *core, int db)
 {
@@ -134,7 +145,9 @@ bool guard_says_gone(const struct core *core, int db)
     enum guard_state state = GUARD_UNKNOWN;
     int64_t ended = ended_for_ms(core, db, &state);
     return ended >= 0 && state == GUARD_STOPPED &&
-           (def->on_crash == CRASH_FAILOVER || ended >= (int64_t)def->restart_deadline_ms);
+           (def->on_crash == CRASH_FAILOVER ||
+            (ended >= (int64_t)def->restart_deadline_ms &&
+             !is_back_unreported(core, db, guard_gone_ms(core, db))));
 }
 
 /* Its time ended under the permit that it holds, and only under a new one is it started. */
