@@ -33,7 +33,7 @@
  * site, role, last_role, opinion, cause, age_ms|null, since_ms|null, lsn|null, lag_bytes|null,
  * detail}], candidate {node|null, reason, verdicts [{node, passes, reason}]}, move|null {phase,
  * from, fence_node, planned, candidate, forced, parked, estimated_loss_bytes, started, evidence
- * [{kind, node, level, detail, at}]}.
+ * [{kind, node, level, detail, at, after_ms, revocation_revision}]}.
  */
 #ifndef FAILOVER_API_STATUS_H
 #define FAILOVER_API_STATUS_H

@@ -174,6 +174,8 @@ static json_t *evidence_json(const struct move_record *move)
         json_object_set_new(item, "detail", words_text(evidence->detail));
         json_object_set_new(item, "at", words_wall(evidence->wall_ms));
         json_object_set_new(item, "after_ms", json_integer(evidence->after_ms));
+        json_object_set_new(item, "revocation_revision",
+                            json_integer((json_int_t)evidence->revocation_revision));
         json_array_append_new(list, item);
     }
     return list;

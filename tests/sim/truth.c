@@ -433,8 +433,10 @@ static void check_fenced(const struct reading *of)
     {
         int i = node_of(text_of(item, "node"));
         bool by_person = strcmp(text_of(item, "kind"), "operator") == 0;
-        bool again = i >= 0 && st.permit.state == PERMIT_GRANTED &&
-                     strcmp(st.permit.node, node_name(i)) == 0;
+        /* It has the permit again, or had it after that fence, and the next one begins. */
+        bool named = i >= 0 && strcmp(st.permit.node, node_name(i)) == 0;
+        int64_t revision = json_integer_value(json_object_get(item, "revocation_revision"));
+        bool again = named && (st.permit.state == PERMIT_GRANTED || revision != st.permit_kv.mod);
         if (of->leads && i >= 0 && !by_person && !again && !w.by_hand && pg_can_ack(i)) {
             broken("S13: the status of %s gives proof by %s that %s cannot write, and it can",
                    who(of), text_of(item, "kind"), node_name(i));
