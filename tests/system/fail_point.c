@@ -125,11 +125,27 @@ static const char *taken_up(const struct core *core, int db)
     return move != NULL && move->lives > 0 ? " taken-up" : "";
 }
 
+/* Laps and notes: nobody waits for them, and in which step they are written alone is a question of
+ * how long it takes (controller/core/save.c). No point that one run passes would be the next one's.
+ */
+static bool is_only_incidents(const struct core *core)
+{
+    for (int i = 0; i < core->in_flight.len; i++) {
+        if (core->in_flight.items[i].kind != SAVE_INCIDENT) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Those that wait for this save; if none does, those that move; else none. */
 static void name_save(const struct core *core, uint32_t ticket)
 {
     save.ticket = ticket;
     save.names_len = 0;
+    if (is_only_incidents(core)) {
+        return;
+    }
     for (int waiting = 1; waiting >= 0 && save.names_len == 0; waiting--) {
         for (int db = 0; db < core->def.databases_len; db++) {
             const struct database_state *state = &core->databases[db];
