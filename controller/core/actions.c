@@ -875,6 +875,7 @@ void record_evidence(struct core *core, int db)
     await_save(core, db, dirty_group(core, db_group(core, db)));
 }
 
+/* They were asked when the proof came: again only if that has not settled it. */
 void begin_choice(struct core *core, int db)
 {
     if (!a_candidate_passes(core, db)) {

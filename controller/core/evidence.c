@@ -189,7 +189,7 @@ bool guard_says_alive(const struct core *core, int db, int i)
            d->proven_revision != 0 && d->instances[i].guard.revision > d->proven_revision;
 }
 
-/* When it ended, by this controller's clock; only after guard_says_gone(). */
+/* When it ended, by this controller's clock; only where its guard says that it did. */
 uint64_t guard_gone_ms(const struct core *core, int db)
 {
     const struct guard_view *guard = &core->databases[db].instances[core_primary(core, db)].guard;

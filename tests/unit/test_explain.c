@@ -505,6 +505,18 @@ static void a_plan_names_levels_routes_and_neighbours(void **state)
     has(plan.refused, db_state_names[DB_UNADOPTED]);
 }
 
+/* As the first database is, on the same node. */
+static void add_orders(struct group_record *group)
+{
+    core->def.databases[1] = core->def.databases[0];
+    snprintf(core->def.databases[1].name, NAME_SIZE, "orders");
+    core->def.databases_len = 2;
+    core->databases[1] = core->databases[0];
+    group->databases[1] = group->databases[0];
+    snprintf(group->databases[1].database, NAME_SIZE, "orders");
+    group->databases_len = 2;
+}
+
 /* The fence of its node stops both; only what is asked for is planned. */
 static void a_plan_says_whom_else_its_fence_moves(void **state)
 {
@@ -513,13 +525,7 @@ static void a_plan_says_whom_else_its_fence_moves(void **state)
     struct request_record request = {
         .kind = REQUEST_FAILOVER, .group = "shop", .database = "payments"};
     struct group_record *group = &core->groups[0].record;
-    core->def.databases[1] = core->def.databases[0];
-    snprintf(core->def.databases[1].name, NAME_SIZE, "orders");
-    core->def.databases_len = 2;
-    core->databases[1] = core->databases[0];
-    group->databases[1] = group->databases[0];
-    snprintf(group->databases[1].database, NAME_SIZE, "orders");
-    group->databases_len = 2;
+    add_orders(group);
     core_plan(core, &request, &plan);
     has(planned(&plan, LAP_FENCE), "; moves orders too");
     assert_int_equal(plan.steps_len, 4);
@@ -545,14 +551,8 @@ static void a_plan_leaves_out_what_lives_elsewhere(void **state)
     struct request_record request = {
         .kind = REQUEST_FAILOVER, .group = "shop", .database = "payments"};
     struct group_record *group = &core->groups[0].record;
-    core->def.databases[1] = core->def.databases[0];
-    snprintf(core->def.databases[1].name, NAME_SIZE, "orders");
-    core->def.databases_len = 2;
-    core->databases[1] = core->databases[0];
-    group->databases[1] = group->databases[0];
-    snprintf(group->databases[1].database, NAME_SIZE, "orders");
+    add_orders(group);
     snprintf(group->databases[1].primary, NAME_SIZE, "pay-west");
-    group->databases_len = 2;
     core->def.routes[1] = core->def.routes[0];
     snprintf(core->def.routes[1].name, NAME_SIZE, "orders-db");
     core->def.routes[1].database = 1;
